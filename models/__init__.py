@@ -1,0 +1,1 @@
+"""Device models, as SPICE subcircuits."""

@@ -1,0 +1,312 @@
+"""The typed syntax tree of a deck.  Pure data: nothing is evaluated here.
+
+Names and nodes are folded to lower case (SPICE is case-insensitive); the first spelling can be
+read back through the span.  Node ``gnd`` is stored as ``"0"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from netc.diagnostics import Diagnostic, Span
+
+# --------------------------------------------------------------------------- expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal, suffix applied: ``10p`` is 1e-11."""
+
+    value: float
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A parameter, a ``.func`` formal, or one of ``time``, ``temper``, ``pi``, ``e``."""
+
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of the language or of a ``.func`` card."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """``-x``, ``+x`` or ``!x``."""
+
+    operator: str
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """``+ - * / ^ < <= > >= == != && ||``; ``**`` is stored as ``^``."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Ternary:
+    """``condition ? then : otherwise``."""
+
+    condition: Expression
+    then: Expression
+    otherwise: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Voltage:
+    """``v(positive)`` or ``v(positive, negative)``, in volts.
+
+    The parser cannot know whether ``v(x)`` with a ``.func`` formal ``v`` in scope is a call; it always
+    builds ``Voltage``/``Current`` and elaboration resolves shadowing.
+    """
+
+    positive: str
+    negative: str | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """``i(element)``: the current through a two-terminal element, first node to second, in amperes."""
+
+    element: str
+    span: Span
+
+
+Expression = Number | Name | Call | Unary | Binary | Ternary | Voltage | Current
+
+# --------------------------------------------------------------------------- elements
+
+
+@dataclass(frozen=True, slots=True)
+class Passive:
+    """``R``, ``C`` or ``L``; ``value`` is ``None`` when it comes from a model.
+
+    ``parameters`` holds ``ic``, ``tc1``, ``m`` and the like, lower case.
+    """
+
+    kind: str
+    name: str
+    nodes: tuple[str, str]
+    value: Expression | None
+    span: Span
+    model: str | None = None
+    parameters: tuple[tuple[str, Expression], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """``PULSE``, ``SIN``, ``EXP`` or ``PWL`` with its arguments as written."""
+
+    kind: str
+    arguments: tuple[Expression, ...]
+    span: Span
+    parameters: tuple[tuple[str, Expression], ...] = ()  # r=, td= of PWL
+
+
+@dataclass(frozen=True, slots=True)
+class IndependentSource:
+    """``V`` or ``I``; an ``AC`` specification has no meaning in a transient and is not kept."""
+
+    kind: str
+    name: str
+    nodes: tuple[str, str]
+    dc: Expression | None
+    waveform: Waveform | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ControlledSource:
+    """Linear ``E``, ``G`` (controlled by a node pair) or ``F``, ``H`` (by an element's current)."""
+
+    kind: str
+    name: str
+    nodes: tuple[str, str]
+    control: tuple[str, str] | str
+    gain: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviouralSource:
+    """``B``, or ``E``/``G`` given by an expression; ``quantity`` is ``"v"`` or ``"i"``."""
+
+    kind: str
+    name: str
+    nodes: tuple[str, str]
+    quantity: str
+    expression: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """``X``: a subcircuit instance."""
+
+    name: str
+    nodes: tuple[str, ...]
+    subcircuit: str
+    parameters: tuple[tuple[str, Expression], ...]
+    span: Span
+
+
+Element = Passive | IndependentSource | ControlledSource | BehaviouralSource | Instance
+
+# --------------------------------------------------------------------------- dot cards
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """``.param`` or ``.params``: ``(name, expression)`` pairs in order."""
+
+    assignments: tuple[tuple[str, Expression], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Func:
+    """``.func name(formals) {body}``."""
+
+    name: str
+    formals: tuple[str, ...]
+    body: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """``.model name type(parameters)``."""
+
+    name: str
+    type: str
+    parameters: tuple[tuple[str, Expression], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Subcircuit:
+    """``.subckt`` to ``.ends``; ``cards`` are its body."""
+
+    name: str
+    ports: tuple[str, ...]
+    parameters: tuple[tuple[str, Expression], ...]
+    cards: tuple[Card, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """``.include`` or ``.lib``, already read: ``cards`` of the included file stand in its place."""
+
+    path: str
+    section: str | None
+    cards: tuple[Card, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class InitialCondition:
+    """``.ic`` or (``nodeset=True``) ``.nodeset``: voltages by node."""
+
+    voltages: tuple[tuple[Voltage, Expression], ...]
+    span: Span
+    nodeset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tran:
+    """``.tran tstep tstop [tstart [tmax]] [uic]``; ``from_control`` if read from a ``.control`` block."""
+
+    arguments: tuple[Expression, ...]
+    uic: bool
+    span: Span
+    from_control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``.options``; a bare flag has the value ``None``."""
+
+    settings: tuple[tuple[str, Expression | None], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Temp:
+    """``.temp`` in degrees Celsius."""
+
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """``.global``: nodes that are the same net in every subcircuit."""
+
+    nodes: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """``.save``, ``.print`` or ``.plot``: what to observe; ``signals`` empty means all."""
+
+    kind: str
+    signals: tuple[Voltage | Current, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """``*.netc word targets key=value``: netc's own words, a comment to every other simulator."""
+
+    word: str
+    targets: tuple[str, ...]
+    parameters: tuple[tuple[str, Expression | str], ...]
+    span: Span
+
+
+DotCard = (
+    Param | Func | Model | Subcircuit | Include | InitialCondition | Tran | Options | Temp | Global | Output | Directive
+)
+Card = Element | DotCard
+
+
+@dataclass(slots=True)
+class Deck:
+    """A parsed deck: title, cards in order, the source lines by file name, warnings and notes."""
+
+    path: str
+    title: str
+    cards: tuple[Card, ...]
+    sources: dict[str, Sequence[str]]
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def walk(self) -> Iterator[Card]:
+        """Yield every card in order, those of included files in place; subcircuit bodies are not entered."""
+        stack: list[Iterator[Card]] = [iter(self.cards)]
+        while stack:
+            for card in stack[-1]:
+                if isinstance(card, Include):
+                    stack.append(iter(card.cards))
+                    break
+                yield card
+            else:
+                stack.pop()
