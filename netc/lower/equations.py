@@ -1,0 +1,383 @@
+"""Modified nodal analysis over families: voltages, currents and injections as expressions of lanes.
+
+Everything is made on demand and remembered, so what nobody asks for (the current of a buffer that only
+holds a word line, say) is never built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from netc.diagnostics import Diagnostics
+from netc.elaborate.circuit import Circuit, Driven, Law, Trained
+from netc.ir.build import ONE, ZERO, add, div, gather, mul, neg, scatter_add, sub
+from netc.ir.derivative import tangent
+from netc.ir.nodes import Const, Expr, Index, Input, Slot, State, Time, Unknown, postorder, substitute
+from netc.lower.families import BranchFamily, Families, NetFamily
+from netc.lower.order import Order
+from netc.lower.topology import Forest
+from netc.lower.values import BlockNames, Values
+
+INPUT = "features"
+"""Name of the one input block of a program."""
+
+
+@dataclass(slots=True, eq=False)
+class Definition:
+    """An algebraic unknown: ``explicit`` gives it outright, otherwise ``residual`` is to vanish."""
+
+    unknown: Unknown
+    level: int
+    lanes: tuple[int, ...]  # net or branch numbers
+    of_net: bool
+    explicit: Expr | None = None
+    residual: Expr | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Equations:
+    """Builds the expressions of one circuit; families are referred to by number."""
+
+    circuit: Circuit
+    forest: Forest
+    order: Order
+    families: Families
+    names: BlockNames
+    values: Values
+    diagnostics: Diagnostics
+    definitions: list[Definition] = field(default_factory=list)
+    net_states: dict[int, State] = field(default_factory=dict)  # net family -> capacitor voltages
+    branch_states: dict[int, State] = field(default_factory=dict)  # branch family -> inductor currents
+    _voltage: dict[int, Expr] = field(default_factory=dict)
+    _current: dict[int, Expr] = field(default_factory=dict)
+    _control: dict[int, Expr] = field(default_factory=dict)
+    _injection: dict[int, Expr] = field(default_factory=dict)
+    _rate: dict[int, Expr] = field(default_factory=dict)
+    _law: dict[int, Expr] = field(default_factory=dict)
+    _slots: dict[tuple[int, int], Expr] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for net_family in self.families.nets:
+            net = net_family.nets[0]
+            if net and self.forest.branch[net] >= 0 and self._tree_kind(net_family) == "C":
+                hints = [self.circuit.nets[n] for n in net_family.nets]
+                self.net_states[net_family.number] = State(self.names.new("v", hints), len(hints))
+        for branch_family in self.families.branches:
+            if self._law_of(branch_family).kind == "L":
+                hints = [self.circuit.branches[b].name for b in branch_family.branches]
+                self.branch_states[branch_family.number] = State(self.names.new("i", hints), len(hints))
+
+    # ------------------------------------------------------------------ small look-ups
+
+    def _law_of(self, family: BranchFamily) -> Law:
+        return self.circuit.branches[family.branches[0]].law
+
+    def _tree_kind(self, family: NetFamily) -> str:
+        return self.circuit.branches[self.forest.branch[family.nets[0]]].law.kind
+
+    def _net_lanes(self, nets: list[int]) -> Index:
+        place = self.families.net_place
+        return Index([place[n][1] for n in nets])
+
+    @cached_property
+    def _driven(self) -> dict[int, tuple[int, Driven]]:
+        return {d.branch: (feature, d) for feature, d in enumerate(self.circuit.driven)}
+
+    @cached_property
+    def _trained(self) -> dict[int, Trained]:
+        return {t.branch: t for t in self.circuit.trained if t.branch is not None}
+
+    @cached_property
+    def _links_at(self) -> dict[int, list[tuple[BranchFamily, int]]]:
+        """Branch families outside the forest by the net families of their ends (0 first, 1 second end)."""
+        found: dict[int, list[tuple[BranchFamily, int]]] = {}
+        for family in self.families.branches:
+            if not family.in_tree:
+                for end, pin in enumerate(family.pins):
+                    found.setdefault(pin, []).append((family, end))
+        return found
+
+    @cached_property
+    def _children_of(self) -> dict[int, list[NetFamily]]:
+        found: dict[int, list[NetFamily]] = {}
+        for family in self.families.nets:
+            parent = self.forest.parent[family.nets[0]]
+            if parent >= 0:
+                found.setdefault(self.families.net_place[parent][0], []).append(family)
+        return found
+
+    @cached_property
+    def _tree_branches_of(self) -> dict[int, list[BranchFamily]]:
+        """Tree branch families by the net family of their child end."""
+        found: dict[int, list[BranchFamily]] = {}
+        for family in self.families.branches:
+            if family.in_tree:
+                found.setdefault(family.pins[self._child_end(family)], []).append(family)
+        return found
+
+    def _child_end(self, family: BranchFamily) -> int:
+        number = family.branches[0]
+        return 0 if self.forest.branch[self.circuit.branches[number].nets[0]] == number else 1
+
+    def _child_lanes(self, family: BranchFamily) -> Index:
+        end = self._child_end(family)
+        return self._net_lanes([self.circuit.branches[b].nets[end] for b in family.branches])
+
+    # ------------------------------------------------------------------ values and laws
+
+    def value(self, family: BranchFamily, slot: int) -> Expr:
+        """Lanes of one bound value of a family."""
+        key = (family.number, slot)
+        if key not in self._slots:
+            law = self._law_of(family)
+            branches = [self.circuit.branches[b] for b in family.branches]
+            bound = [b.values[slot] for b in branches]
+            trained = self._trained.get(family.branches[0]) if slot == 0 else None
+            if trained is not None or not isinstance(bound[0], Expr):
+                self._slots[key] = self.values.literal(
+                    [self.values.number(v) for v in bound],
+                    law.roles[slot],
+                    law.units[slot],
+                    law.letter.lower(),
+                    [b.name for b in branches],
+                    [b.span for b in branches],
+                    trained,
+                )
+            else:
+                self._slots[key] = self.values.shared([v for v in bound if isinstance(v, Expr)])
+        return self._slots[key]
+
+    def law(self, family: BranchFamily) -> Expr:
+        """The family's template with everything filled in, its drive applied."""
+        if family.number not in self._law:
+            filled = substitute(self._law_of(family).template, lambda node: self._fill(family, node))
+            self._law[family.number] = self._drive(family, filled)
+        return self._law[family.number]
+
+    def _fill(self, family: BranchFamily, node: Expr) -> Expr | None:
+        if not isinstance(node, Slot):
+            return None
+        branches = [self.circuit.branches[b] for b in family.branches]
+        place = self.families.net_place
+        if node.kind == "value":
+            return self.value(family, node.index)
+        if node.kind == "voltage":
+            pairs = [b.voltages[node.index] for b in branches]
+            first, second = (place[n][0] for n in pairs[0])
+            return sub(
+                gather(self.voltage(first), self._net_lanes([a for a, _ in pairs])),
+                gather(self.voltage(second), self._net_lanes([b for _, b in pairs])),
+            )
+        controls = [b.currents[node.index] for b in branches]
+        control, lanes = self.families.branch_place[controls[0]][0], self.families.branch_place
+        return gather(self._control_current(control), Index([lanes[c][1] for c in controls]))
+
+    def _drive(self, family: BranchFamily, value: Expr) -> Expr:
+        if family.branches[0] not in self._driven:
+            return value
+        features = Input(INPUT, len(self.circuit.driven))
+        driven = gather(features, Index([self._driven[b][0] for b in family.branches]))
+        return driven if self._driven[family.branches[0]][1].mode == "waveform" else mul(value, driven)
+
+    # ------------------------------------------------------------------ voltages
+
+    def voltage(self, number: int) -> Expr:
+        """Lanes of the voltages of a family of nets."""
+        if number not in self._voltage:
+            family = self.families.nets[number]
+            net = family.nets[0]
+            if net == 0:
+                self._voltage[number] = ZERO
+            elif self.forest.parent[net] < 0:
+                self._voltage[number] = self._root(family)
+            else:
+                parents = [self.forest.parent[n] for n in family.nets]
+                above = gather(self.voltage(self.families.net_place[parents[0]][0]), self._net_lanes(parents))
+                self._voltage[number] = add(above, self._across(family))
+        return self._voltage[number]
+
+    def _root(self, family: NetFamily) -> Expr:
+        """A potential that Kirchhoff's current law fixes."""
+        definition = self._define("z", family.nets, of_net=True, at=self.order.voltage(family.nets[0]))
+        self._voltage[family.number] = definition.unknown
+        definition.residual = self.injection(family.number)
+        return definition.unknown
+
+    def _across(self, family: NetFamily) -> Expr:
+        """Voltage of the tree branches, child minus parent."""
+        if family.number in self.net_states:
+            return self.net_states[family.number]
+        branches = self._tree_branches_of[family.number]
+        here = self.order.voltage(family.nets[0])
+        if self.order.cycle[here] >= 0:
+            definition = self._define("e", family.nets, of_net=True, at=here)
+            parent = self.forest.parent[family.nets[0]]
+            parents = self._net_lanes([self.forest.parent[n] for n in family.nets])
+            above = gather(self.voltage(self.families.net_place[parent][0]), parents)
+            self._voltage[family.number] = add(above, definition.unknown)
+            definition.residual = sub(definition.unknown, self._source_voltage(family, branches))
+            return definition.unknown
+        value = self._source_voltage(family, branches)
+        if any(
+            self.circuit.branches[b.branches[0]].voltages or self.circuit.branches[b.branches[0]].currents
+            for b in branches
+        ) and value.shape == (len(family.nets),):
+            definition = self._define("e", family.nets, of_net=True, at=here)
+            definition.explicit = value
+            return definition.unknown
+        return value
+
+    def _source_voltage(self, family: NetFamily, branches: list[BranchFamily]) -> Expr:
+        result: Expr = ZERO
+        for branch in branches:
+            value = self.law(branch)
+            if self._child_end(branch) == 1:
+                value = neg(value)
+            lanes, count = self._child_lanes(branch), len(family.nets)
+            uniform = len(branches) == 1 and value.shape == (1,)
+            result = add(result, value if uniform else scatter_add(value, lanes, count))
+        return result
+
+    def _define(self, prefix: str, lanes: list[int], *, of_net: bool, at: int) -> Definition:
+        source = self.circuit.nets if of_net else [b.name for b in self.circuit.branches]
+        name = self.names.new(prefix, [source[n] for n in lanes])
+        definition = Definition(Unknown(name, len(lanes)), int(self.order.level[at]), tuple(lanes), of_net)
+        self.definitions.append(definition)
+        return definition
+
+    # ------------------------------------------------------------------ currents
+
+    def current(self, number: int) -> Expr:
+        """Lanes of the currents of a family of branches, first net to second."""
+        if number not in self._current:
+            family = self.families.branches[number]
+            self._current[number] = self._tree_current(family) if family.in_tree else self._link_current(family)
+        return self._current[number]
+
+    def _control_current(self, number: int) -> Expr:
+        """Like :meth:`current`, cut at an unknown where currents depend on each other in a loop."""
+        if number not in self._control:
+            family = self.families.branches[number]
+            here = self.order.current(family.branches[0])
+            if self.order.cycle[here] >= 0:
+                definition = self._define("i", family.branches, of_net=False, at=here)
+                self._control[number] = definition.unknown
+                definition.residual = sub(definition.unknown, self.current(number))
+            else:
+                self._control[number] = self.current(number)
+        return self._control[number]
+
+    def _tree_current(self, family: BranchFamily) -> Expr:
+        end = self._child_end(family)
+        child = family.pins[end]
+        if child in self.net_states and self._in_cycle(self.families.nets[child]):
+            capacitance = self.law(family)
+            flow = mul(capacitance, gather(self.state_rate(child), self._child_lanes(family)))
+        else:
+            flow = gather(self.injection(child), self._child_lanes(family))
+        return flow if end == 0 else neg(flow)
+
+    def _link_current(self, family: BranchFamily) -> Expr:
+        kind = self._law_of(family).kind
+        if kind == "I":
+            return self.law(family)
+        if kind == "L":
+            return self.branch_states[family.number]
+        across = self.branch_voltage(family)
+        if kind == "R":
+            return div(across, self.law(family))
+        return mul(self.law(family), self._time_derivative(across, family))
+
+    def branch_voltage(self, family: BranchFamily) -> Expr:
+        """Lanes of the voltages across a family of branches, first net minus second."""
+        ends = []
+        for end, pin in enumerate(family.pins):
+            lanes = self._net_lanes([self.circuit.branches[b].nets[end] for b in family.branches])
+            ends.append(gather(self.voltage(pin), lanes))
+        return sub(ends[0], ends[1])
+
+    def injection(self, number: int) -> Expr:
+        """Lanes of the current that branches outside the forest push into the subtrees below these nets."""
+        if number not in self._injection:
+            count = len(self.families.nets[number].nets)
+            result: Expr = ZERO
+            for family, end in self._links_at.get(number, ()):
+                lanes = self._net_lanes([self.circuit.branches[b].nets[end] for b in family.branches])
+                flow = scatter_add(self.current(family.number), lanes, count)
+                result = sub(result, flow) if end == 0 else add(result, flow)
+            for child in self._children_of.get(number, ()):
+                lanes = self._net_lanes([self.forest.parent[n] for n in child.nets])
+                result = add(result, scatter_add(self._child_injection(child), lanes, count))
+            self._injection[number] = result
+        return self._injection[number]
+
+    def _child_injection(self, child: NetFamily) -> Expr:
+        """A child's injection, taken from its capacitor's unknown derivative inside a loop."""
+        if child.number in self.net_states and self._in_cycle(child):
+            family = self._tree_branches_of[child.number][0]
+            return mul(self._by_child(family, self.law(family)), self.state_rate(child.number))
+        return self.injection(child.number)
+
+    # ------------------------------------------------------------------ states
+
+    def _in_cycle(self, family: NetFamily) -> bool:
+        return bool(self.order.cycle[self.order.injection(family.nets[0])] >= 0)
+
+    def _by_child(self, family: BranchFamily, value: Expr) -> Expr:
+        """Reorder lanes of a tree branch family into those of its child nets."""
+        lanes = self._child_lanes(family)
+        return value if value.shape == (1,) else scatter_add(value, lanes, len(lanes))
+
+    def state_rate(self, number: int) -> Expr:
+        """Time derivative of the capacitor voltages of a family of nets."""
+        if number not in self._rate:
+            family = self.families.nets[number]
+            branches = self._tree_branches_of[number]
+            capacitance: Expr = ZERO
+            if len(branches) == 1:
+                capacitance = self._by_child(branches[0], self.law(branches[0]))
+            else:
+                for branch in branches:
+                    lanes = self._child_lanes(branch)
+                    capacitance = add(capacitance, scatter_add(self.law(branch), lanes, len(family.nets)))
+            if self._in_cycle(family):
+                definition = self._define("d", family.nets, of_net=True, at=self.order.injection(family.nets[0]))
+                self._rate[number] = definition.unknown
+                definition.residual = sub(mul(capacitance, definition.unknown), self.injection(number))
+            else:
+                self._rate[number] = div(self.injection(number), capacitance)
+        return self._rate[number]
+
+    def inductor_rate(self, number: int) -> Expr:
+        """Time derivative of the currents of a family of inductors."""
+        family = self.families.branches[number]
+        return div(self.branch_voltage(family), self.law(family))
+
+    def _time_derivative(self, value: Expr, family: BranchFamily) -> Expr:
+        """d/dt of a voltage across a capacitor that closes a loop."""
+        explicit: dict[Expr, Expr] = {d.unknown: d.explicit for d in self.definitions if d.explicit is not None}
+        while any(node in explicit for node in postorder(value)):
+            value = substitute(value, lambda node: explicit.get(node))
+        seeds: dict[Expr, Expr] = {}
+        for node in postorder(value):
+            if isinstance(node, Time):
+                seeds[node] = ONE
+            elif isinstance(node, State):
+                seeds[node] = self._rate_of(node)
+            elif isinstance(node, (Unknown, Input)):
+                branch = self.circuit.branches[family.branches[0]]
+                self.diagnostics.error(
+                    f"capacitor '{branch.name}' closes a loop with sources whose rate of change is not known: "
+                    "not supported yet",
+                    branch.span,
+                    "put the source's series resistance between the two",
+                )
+                return Const(0.0)
+        return tangent(value, seeds)
+
+    def _rate_of(self, state: State) -> Expr:
+        for number, known in self.net_states.items():
+            if known is state:
+                return self.state_rate(number)
+        return next(self.inductor_rate(n) for n, known in self.branch_states.items() if known is state)

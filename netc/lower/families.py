@@ -1,0 +1,199 @@
+"""Sorting nets and branches into families: what becomes one array.
+
+Two branches are of one family when they have the same law (template, not text or subcircuit name), the same
+form of bound values, pins in the same families of nets, and the same place in the order of dependence.
+Nothing finer: a ladder of 200 sections is three families, not 600, because a family may reach its
+neighbours through any map of lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from netc.elaborate.circuit import Branch, Circuit, Value
+from netc.ir.nodes import Expr, Parameter, rebuild
+from netc.lower.order import Order
+from netc.lower.topology import Forest
+
+
+@dataclass(slots=True, eq=False)
+class NetFamily:
+    """Nets that hang from the same kind of tree branch; ``nets`` in lane order."""
+
+    number: int
+    nets: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class BranchFamily:
+    """Branches of one form; ``branches`` in lane order."""
+
+    number: int
+    branches: list[int] = field(default_factory=list)
+    pins: tuple[int, int] = (-1, -1)  # net families of the two ends
+    in_tree: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Families:
+    """All families, and where each net and branch stands in them."""
+
+    nets: list[NetFamily]
+    branches: list[BranchFamily]
+    net_place: list[tuple[int, int]]  # net -> (family, lane)
+    branch_place: list[tuple[int, int]]  # branch -> (family, lane)
+
+
+def value_form(value: Value | None) -> Hashable:
+    """What two values must share to become lanes of one expression: all but the numbers and the names."""
+    if not isinstance(value, Expr):
+        return value is None
+    return _abstract(value)
+
+
+def _abstract(value: Expr) -> Expr:
+    if isinstance(value, Parameter):
+        anonymous: Expr = Parameter("")
+        return anonymous
+    return rebuild(value, tuple(_abstract(c) for c in value.children))
+
+
+def sort_into_families(circuit: Circuit, forest: Forest, order: Order) -> Families:
+    """Return the families of ``circuit``; deterministic, in deck order."""
+    base = _base_classes(circuit, forest)
+    sensed = {c for b in circuit.branches for c in b.currents}
+    nets, net_place = _net_families(circuit, forest, order, base, sensed)
+    branches, branch_place = _branch_families(circuit, forest, order, base, net_place)
+    families = Families(nets, branches, net_place, branch_place)
+    for family in branches:
+        _sort_lanes(circuit, families, family)
+    return families
+
+
+def _base_classes(circuit: Circuit, forest: Forest) -> list[Hashable]:
+    """The class of each branch as far as it shows without its neighbours."""
+    driven = {d.branch: d.mode for d in circuit.driven}
+    trained = {t.branch: (t.minimum, t.maximum) for t in circuit.trained if t.branch is not None}
+    forms: dict[int, Hashable] = {}
+    keep: list[Value] = []  # holds what `forms` knows by id
+
+    def form(value: Value | None) -> Hashable:
+        if value is None or isinstance(value, float):
+            return value is None
+        if id(value) not in forms:
+            keep.append(value)
+            forms[id(value)] = value_form(value)
+        return forms[id(value)]
+
+    plain: dict[int, Hashable] = {}
+
+    def base(number: int, branch: Branch) -> Hashable:
+        key = id(branch.law)
+        if (
+            number not in driven
+            and number not in trained
+            and branch.initial is None
+            and len(branch.values) == 1
+            and isinstance(branch.values[0], float)
+        ):
+            return plain.setdefault((key << 1) | forest.in_tree[number], ("plain", key, forest.in_tree[number]))
+        return (
+            key,
+            tuple(form(v) for v in branch.values),
+            form(branch.initial),
+            driven.get(number),
+            trained.get(number),
+            forest.in_tree[number],
+        )
+
+    return [base(number, branch) for number, branch in enumerate(circuit.branches)]
+
+
+def _net_families(
+    circuit: Circuit, forest: Forest, order: Order, base: list[Hashable], sensed: set[int]
+) -> tuple[list[NetFamily], list[tuple[int, int]]]:
+    families: list[NetFamily] = []
+    place: list[tuple[int, int]] = [(-1, -1)] * len(circuit.nets)
+    known: dict[Hashable, int] = {}
+    # parents and controls first: by level, then by depth; ties in deck order
+    for net in sorted(range(len(circuit.nets)), key=lambda n: (order.level[n], forest.depth[n], n)):
+        key: Hashable
+        if net == 0:
+            key = "ground"
+        else:
+            number, here = forest.branch[net], order.voltage(net)
+            inject = order.injection(net)
+            # a current that others read has to be known before them, so its place counts as well
+            late = (int(order.level[inject]), bool(order.cycle[inject] >= 0)) if number in sensed else ()
+            step = (
+                int(order.phase[here]),
+                bool(order.sampled[here]),
+                int(order.level[here]),
+                bool(order.cycle[here] >= 0),
+            )
+            if number < 0:
+                key = ("root", step)
+            else:
+                branch = circuit.branches[number]
+                controls = tuple(place[n][0] for pair in branch.voltages for n in pair)
+                key = (
+                    base[number],
+                    forest.sign(net, circuit.branches),
+                    place[forest.parent[net]][0],
+                    controls,
+                    step,
+                    late,
+                )
+        family = known.setdefault(key, len(families))
+        if family == len(families):
+            families.append(NetFamily(family))
+        families[family].nets.append(net)
+        place[net] = (family, 0)
+    for family_of in families:
+        family_of.nets.sort()
+        for lane, net in enumerate(family_of.nets):
+            place[net] = (family_of.number, lane)
+    return families, place
+
+
+def _branch_families(
+    circuit: Circuit, forest: Forest, order: Order, base: list[Hashable], net_place: list[tuple[int, int]]
+) -> tuple[list[BranchFamily], list[tuple[int, int]]]:
+    families: list[BranchFamily] = []
+    place: list[tuple[int, int]] = [(-1, -1)] * len(circuit.branches)
+    known: dict[Hashable, int] = {}
+    offset = order.nets
+    level, cycle = order.level, order.cycle
+    # branches that read other branches' currents come after those
+    numbers = sorted(
+        range(len(circuit.branches)), key=lambda n: (bool(circuit.branches[n].currents), level[offset + n], n)
+    )
+    for number in numbers:
+        branch = circuit.branches[number]
+        first, second = branch.nets
+        key: Hashable = (base[number], net_place[first][0], net_place[second][0])
+        if branch.voltages:
+            key = (key, tuple((net_place[a][0], net_place[b][0]) for a, b in branch.voltages))
+        if branch.currents:
+            controls = tuple(place[c][0] for c in branch.currents)
+            here = offset + number
+            # inside a loop of currents nothing is known of the control yet: such a branch stays alone
+            alone = number if -1 in controls else -1
+            key = (key, controls, int(level[here]), bool(cycle[here] >= 0), alone)
+        family = known.setdefault(key, len(families))
+        if family == len(families):
+            families.append(
+                BranchFamily(family, pins=(net_place[first][0], net_place[second][0]), in_tree=forest.in_tree[number])
+            )
+        place[number] = (family, len(families[family].branches))
+        families[family].branches.append(number)
+    return families, place
+
+
+def _sort_lanes(circuit: Circuit, families: Families, family: BranchFamily) -> None:
+    """Order lanes by their pins' lanes, so that maps of lanes become runs and whole matrices."""
+    place, branches = families.net_place, circuit.branches
+    family.branches.sort(key=lambda n: (place[branches[n].nets[0]][1], place[branches[n].nets[1]][1], n))
+    for lane, number in enumerate(family.branches):
+        families.branch_place[number] = (family.number, lane)

@@ -1,0 +1,177 @@
+"""What depends on what, quantity by quantity: the order of evaluation before anything is an array.
+
+The quantities of a circuit are the voltage of every net, the current of every branch and, for every net,
+the current that the branches outside the forest push into the part of the tree hanging from it (the
+*injection*).  Strong components of this graph are what must be solved together; the longest path gives
+the order.  With the states' own dependence added, its components are what must be stepped together
+(time-loop fission) and its reach from the inputs is what differs between samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from netc.elaborate.circuit import Circuit
+from netc.lower.topology import Forest
+
+_MOST_PHASES = 16
+"""More phases than this are not told apart: a chain of a thousand buffered stages stays one array."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Places in the order of dependence, one entry a quantity; see the index functions.
+
+    ``level`` grows along every dependence within one time step; quantities of one ``cycle`` number >= 0
+    must be solved together (-1: none).  ``phase`` counts the groups of states passed on the way, and
+    ``sampled`` says whether the quantity differs between samples.
+    """
+
+    nets: int
+    branches: int
+    level: np.ndarray
+    cycle: np.ndarray
+    phase: np.ndarray
+    sampled: np.ndarray
+
+    def voltage(self, net: int) -> int:
+        """Index of a net's voltage."""
+        return net
+
+    def current(self, branch: int) -> int:
+        """Index of a branch's current."""
+        return self.nets + branch
+
+    def injection(self, net: int) -> int:
+        """Index of a net's injection."""
+        return self.nets + self.branches + net
+
+
+def dependence_order(circuit: Circuit, forest: Forest) -> Order:
+    """Return the order of all quantities of ``circuit``."""
+    nets, count = len(circuit.nets), len(circuit.branches)
+    size = 2 * nets + count
+    algebraic, dynamic = _edges(circuit, forest)
+    instant = np.array(algebraic, dtype=np.int64).reshape(-1, 2)
+    whole = np.concatenate([instant, np.array(dynamic, dtype=np.int64).reshape(-1, 2)])
+
+    component, members = _strong_components(size, instant)
+    loops = np.zeros(size, bool)
+    loops[instant[instant[:, 0] == instant[:, 1], 0]] = True
+    cyclic = (members[component] > 1) | loops
+    level = _longest_path(component, instant, np.ones(int(component.max()) + 1, np.int64))[component]
+
+    component_all, _ = _strong_components(size, whole)
+    has_state = np.zeros(int(component_all.max()) + 1, np.int64)
+    for net in range(nets):
+        if forest.branch[net] >= 0 and circuit.branches[forest.branch[net]].law.kind == "C":
+            has_state[component_all[net]] = 1
+    for number, branch in enumerate(circuit.branches):
+        if branch.law.kind == "L":
+            has_state[component_all[nets + number]] = 1
+    phase = _longest_path(component_all, whole, has_state)[component_all]
+    if phase.max(initial=0) > _MOST_PHASES:
+        phase = np.zeros_like(phase)
+
+    sampled = np.zeros(size, bool)
+    for driven in circuit.driven:
+        sampled[nets + driven.branch] = True
+        for net in circuit.branches[driven.branch].nets:
+            if forest.branch[net] == driven.branch:
+                sampled[net] = True
+    reached = np.zeros(int(component_all.max()) + 1, np.int64)
+    reached[component_all[sampled]] = 1
+    sampled = _reach(component_all, whole, reached)[component_all].astype(bool)
+    return Order(nets, count, level, np.where(cyclic, component, -1), phase, sampled)
+
+
+def _edges(circuit: Circuit, forest: Forest) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Edges (from, to) within a step, and those through a state's derivative."""
+    branches, nets = circuit.branches, len(circuit.nets)
+    current, injection = nets, nets + len(branches)
+    edges: list[tuple[int, int]] = []
+    dynamic: list[tuple[int, int]] = []
+    for net in range(1, nets):
+        up, number = forest.parent[net], forest.branch[net]
+        if up < 0:
+            edges.append((injection + net, net))
+            continue
+        edges += [(up, net), (injection + net, injection + up), (injection + net, current + number)]
+        if branches[number].law.kind == "C":
+            dynamic.append((injection + net, net))
+    for number, branch in enumerate(branches):
+        first, second = branch.nets
+        kind, here = branch.law.kind, current + number
+        controls = [n for pair in branch.voltages for n in pair] + [current + c for c in branch.currents]
+        if forest.in_tree[number]:
+            child = first if forest.branch[first] == number else second
+            edges += [(c, child) for c in controls]
+            continue
+        edges += [(here, injection + first), (here, injection + second)]
+        edges += [(c, here) for c in controls]
+        if kind == "R":
+            edges += [(first, here), (second, here)]
+        elif kind == "C":  # closes a loop: its current is a combination of the loop's derivatives
+            edges += [(injection + n, here) for n in derivative_sources(circuit, forest, branch.nets)]
+        elif kind == "L":
+            dynamic += [(first, here), (second, here)]
+    return edges, dynamic
+
+
+def derivative_sources(circuit: Circuit, forest: Forest, ends: Iterable[int]) -> list[int]:
+    """Nets whose tree capacitors the time derivative of the voltages at ``ends`` comes from."""
+    found, seen, stack = [], set(), list(ends)
+    while stack:
+        for net in forest.path_to_root(stack.pop()):
+            if net in seen:
+                continue
+            seen.add(net)
+            branch = circuit.branches[forest.branch[net]]
+            if branch.law.kind == "C":
+                found.append(net)
+            else:
+                stack += [n for pair in branch.voltages for n in pair]
+    return found
+
+
+def _strong_components(size: int, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(size, size))
+    _, component = connected_components(graph, directed=True, connection="strong")
+    return component.astype(np.int64), np.bincount(component)
+
+
+def _between(component: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Distinct edges between different components."""
+    pairs = component[edges]
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    return np.unique(pairs, axis=0) if len(pairs) else pairs
+
+
+def _longest_path(component: np.ndarray, edges: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Largest sum of weights over paths that end in each component (its own included)."""
+    pairs = _between(component, edges)
+    length = weight.copy()
+    while len(pairs):
+        reached = length.copy()
+        np.maximum.at(reached, pairs[:, 1], length[pairs[:, 0]] + weight[pairs[:, 1]])
+        if np.array_equal(reached, length):
+            break
+        length = reached
+    return length
+
+
+def _reach(component: np.ndarray, edges: np.ndarray, mark: np.ndarray) -> np.ndarray:
+    """Spread marks along the edges."""
+    pairs = _between(component, edges)
+    while len(pairs):
+        spread = mark.copy()
+        np.maximum.at(spread, pairs[:, 1], mark[pairs[:, 0]])
+        if np.array_equal(spread, mark):
+            break
+        mark = spread
+    return mark
