@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from enum import IntFlag
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -140,7 +140,7 @@ class Leaf(Expr):
     fields = ("name",)
     name: str
 
-    def __new__(cls, name: str, size: int = 1) -> Any:
+    def __new__(cls, name: str, size: int = 1) -> Self:
         return _node(cls, (size,), name)
 
 

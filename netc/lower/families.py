@@ -54,8 +54,7 @@ def value_form(value: Value | None) -> Hashable:
 
 def _abstract(value: Expr) -> Expr:
     if isinstance(value, Parameter):
-        anonymous: Expr = Parameter("")
-        return anonymous
+        return Parameter("")
     return rebuild(value, tuple(_abstract(c) for c in value.children))
 
 
