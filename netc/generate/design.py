@@ -1,0 +1,184 @@
+"""What a generated network is made of, checked, with every default worked out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netc.diagnostics import Diagnostics
+
+MAXIMUM_SYNAPSES = 20_000_000
+NEURON_PARAMETERS = ("Ereset", "Erest", "Ron", "Roff", "Von", "Voff", "VT", "tau", "k", "v0", "x10", "x20")
+
+_SIZE_HINT = "give at least two layer sizes, for example 784,100,10"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """Sizes and values of a network, in SI units.
+
+    Two forms.  *Buffered*: a synapse is a pair of devices to a plus and a minus bit line, 0 V sources hold and sense
+    the bit lines, mirrors carry their currents, times the attenuation, into the membrane, and a buffer drives the next
+    word line.  *Passive*: a synapse is one device from membrane to membrane; the bit line is the membrane,
+    I_j = sum_i G_ij (V_i - V_j).
+
+    Attributes:
+        layers: neurons per layer, inputs first.
+        passive: which of the two forms.
+        seed: of the initial conductances.
+        init_scale: initial weights are uniform in +-init_scale / sqrt(fan-in), weights being within +-1.
+        ron: least resistance of a synapse, ohm; buffered 1 kohm; passive 250 ohm times the fan-in of the layer, so that
+            the synapses of a membrane add up to about 2 mS whatever its fan-in.
+        roff: greatest resistance of a synapse, ohm; 100 times ``ron``.
+        read_voltage: amplitude of an input word line, V, for a feature of 1 at the peak of one alpha pulse;
+            buffered 50 mV, passive 500 mV.
+        attenuation: gain of the mirrors of each layer (buffered only); ``None``: a weight of +1 gives ``input_current``
+            at the peak of the first layer, and ``transconductance`` in the others.
+        input_current: A, into a membrane of the first layer, of a full input through a weight of +1.
+        transconductance: S, from a membrane to one of the next layer, through a weight of +1.
+        membrane_capacitance: F.
+        line_capacitance: F, parasitic, of each word line and bit line (passive: of each membrane, in parallel to it).
+        line_resistance: ohm, of the driver of each word line and of each bit line's sense path (passive: of the
+            drivers of the input lines only).
+        alpha_time: s, time constant of both stages of the alpha current.
+        pulse_width: s, of the pulse that starts an alpha current.
+        pulse_period: s.
+        step: s, the deck's time step.
+        steps: how many steps the deck's ``.tran`` covers.
+        neuron: parameters of ``models/mif_neuron.lib`` other than ``Cmem`` to set, by name.
+    """
+
+    layers: Sequence[int] = (784, 100, 10)
+    passive: bool = False
+    seed: int = 0
+    init_scale: float = 2.0
+    ron: float | None = None
+    roff: float | None = None
+    read_voltage: float | None = None
+    attenuation: Sequence[float] | None = None
+    input_current: float = 7e-6
+    transconductance: float = 1e-3
+    membrane_capacitance: float = 100e-9
+    line_capacitance: float = 0.0
+    line_resistance: float = 0.0
+    alpha_time: float = 0.64e-3
+    pulse_width: float = 0.1e-3
+    pulse_period: float = 1e-3
+    step: float = 10e-6
+    steps: int = 1000
+    neuron: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise one ``NetcError`` with all that is wrong with the values."""
+        diagnostics = Diagnostics()
+        self._check_layers(diagnostics)
+        self._check_values(diagnostics)
+        diagnostics.raise_if_failed()
+        self._check_relations(diagnostics)
+        diagnostics.raise_if_failed()
+
+    @property
+    def crossbars(self) -> int:
+        """Number of crossbars, one less than layers."""
+        return len(self.layers) - 1
+
+    @property
+    def amplitude(self) -> float:
+        """Amplitude of an input word line at the peak of one alpha pulse, V."""
+        if self.read_voltage is not None:
+            return self.read_voltage
+        return 0.5 if self.passive else 50e-3
+
+    def resistances(self, crossbar: int) -> tuple[float, float]:
+        """Return least and greatest resistance of a synapse of ``crossbar`` (from 0), ohm."""
+        ron = self.ron if self.ron is not None else (250.0 * self.layers[crossbar] if self.passive else 1e3)
+        return ron, self.roff if self.roff is not None else 100.0 * ron
+
+    def gain(self, crossbar: int) -> float:
+        """Return the mirror gain of ``crossbar`` (from 0)."""
+        if self.attenuation is not None:
+            return self.attenuation[crossbar]
+        ron, roff = self.resistances(crossbar)
+        full = 1 / ron - 1 / roff
+        return self.input_current / (self.amplitude * full) if crossbar == 0 else self.transconductance / full
+
+    def _check_layers(self, diagnostics: Diagnostics) -> None:
+        if len(self.layers) < 2:
+            diagnostics.error(f"a network needs two layers or more, not {len(self.layers)}", hint=_SIZE_HINT)
+            return
+        for size in self.layers:
+            if not _is_count(size, 1):
+                diagnostics.error(f"a layer size is a whole number from 1, not {size!r}", hint=_SIZE_HINT)
+                return
+        synapses = sum(a * b for a, b in zip(self.layers, self.layers[1:], strict=False)) * (1 if self.passive else 2)
+        if synapses > MAXIMUM_SYNAPSES:
+            diagnostics.error(
+                f"layers {','.join(map(str, self.layers))} need {synapses:,} devices, more than {MAXIMUM_SYNAPSES:,}",
+                hint="choose smaller layers",
+            )
+
+    def _check_values(self, diagnostics: Diagnostics) -> None:
+        positive = {
+            "ron": self.ron,
+            "roff": self.roff,
+            "read_voltage": self.read_voltage,
+            "input_current": self.input_current,
+            "transconductance": self.transconductance,
+            "membrane_capacitance": self.membrane_capacitance,
+            "alpha_time": self.alpha_time,
+            "pulse_width": self.pulse_width,
+            "pulse_period": self.pulse_period,
+            "step": self.step,
+        }
+        for name, value in positive.items():
+            if value is not None and not (math.isfinite(value) and value > 0):
+                diagnostics.error(f"{name} must be a positive number, not {value!r}")
+        at_least_zero = {
+            "init_scale": self.init_scale,
+            "line_capacitance": self.line_capacitance,
+            "line_resistance": self.line_resistance,
+        }
+        for name, value in at_least_zero.items():
+            if not (math.isfinite(value) and value >= 0):
+                diagnostics.error(f"{name} must be zero or a positive number, not {value!r}")
+        for name, count, least in (("steps", self.steps, 1), ("seed", self.seed, 0)):
+            if not _is_count(count, least):
+                diagnostics.error(f"{name} must be a whole number from {least}, not {count!r}")
+        for name, value in self.neuron.items():
+            if name not in NEURON_PARAMETERS:
+                diagnostics.error(
+                    f"the neuron has no parameter {name!r}", hint=f"it has {', '.join(NEURON_PARAMETERS)}"
+                )
+            elif not math.isfinite(value):
+                diagnostics.error(f"the neuron's {name} must be a number, not {value!r}")
+
+    def _check_relations(self, diagnostics: Diagnostics) -> None:
+        ron, roff = self.resistances(0)
+        if roff <= ron:
+            diagnostics.error(f"roff ({roff:g} ohm) must be greater than ron ({ron:g} ohm)")
+        if self.attenuation is not None:
+            if self.passive:
+                diagnostics.error(
+                    "a passive network has no mirrors, so no attenuation", hint="leave attenuation out, or passive"
+                )
+            elif len(self.attenuation) != self.crossbars or not all(
+                math.isfinite(a) and a > 0 for a in self.attenuation
+            ):
+                diagnostics.error(f"attenuation must be {self.crossbars} positive numbers, one for each crossbar")
+        if self.line_capacitance > 0 and self.line_resistance == 0 and not self.passive:
+            diagnostics.error(
+                "line_capacitance has no effect on lines that ideal sources hold",
+                hint="set line_resistance too, for example 100 ohm",
+            )
+        if self.pulse_width < 2 * self.step:
+            diagnostics.error(
+                f"pulse_width ({self.pulse_width:g} s) must be two steps ({self.step:g} s) or more",
+                hint="a pulse shorter than that is not seen by every step",
+            )
+        if self.pulse_period < self.pulse_width + self.step:
+            diagnostics.error(f"pulse_period ({self.pulse_period:g} s) is too short for pulse_width")
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
