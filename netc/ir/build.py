@@ -9,7 +9,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from netc.ir.nodes import BINARY, UNARY, Binary, Const, Expr, Gather, Index, ScatterAdd, Select, Unary
+from netc.ir.nodes import (
+    BINARY,
+    UNARY,
+    Assemble,
+    Binary,
+    Concat,
+    Const,
+    Expr,
+    Gather,
+    Index,
+    MatVec,
+    ScatterAdd,
+    Select,
+    Solve,
+    Unary,
+    rebuild,
+)
 
 ZERO = Const(0.0)
 ONE = Const(1.0)
@@ -148,3 +164,54 @@ def scatter_add(x: Expr, index: Index, lanes: int) -> Expr:
     if index.is_identity(lanes) and x.shape[-1] == lanes:
         return x
     return ScatterAdd(x, index, lanes)
+
+
+def widen(x: Expr, lanes: int) -> Expr:
+    """``lanes`` equal lanes of a single one; ``x`` itself where it has that many already."""
+    return x if x.shape[-1] == lanes else Gather(x, Index(np.zeros(lanes, dtype=np.int64)))
+
+
+def concat(parts: list[Expr]) -> Expr:
+    """Lanes of ``parts`` one after the other; a single part is itself."""
+    return parts[0] if len(parts) == 1 else Concat(*parts)
+
+
+def matvec(x: Expr, matrix: Expr) -> Expr:
+    """``x @ matrix``; one lane of ``x`` broadcasts, and 0 on either side gives 0."""
+    return ZERO if x is ZERO or matrix is ZERO else MatVec(widen(x, matrix.shape[0]), matrix)
+
+
+def solve(matrix: Expr, b: Expr) -> Expr:
+    """``y`` with ``matrix @ y = b``; one lane of ``b`` broadcasts, and a right-hand side of 0 gives 0."""
+    return ZERO if b is ZERO else Solve(matrix, widen(b, matrix.shape[0]))
+
+
+def assemble(values: Expr, rows: Index, columns: Index, shape: tuple[int, int]) -> Expr:
+    """A matrix of ``shape`` from its entries; one lane of ``values`` broadcasts."""
+    return ZERO if values is ZERO else Assemble(widen(values, len(rows)), rows, columns, shape)
+
+
+def refold(node: Expr, children: tuple[Expr, ...]) -> Expr:
+    """Return ``node`` with its operands replaced, through the constructors of this module.
+
+    An operand may have shrunk to one lane (which broadcasts); so may the result.
+    """
+    if isinstance(node, Unary):
+        return unary(node.op, children[0])
+    if isinstance(node, Binary):
+        return binary(node.op, *children)
+    if isinstance(node, Select):
+        return select(*children)
+    if isinstance(node, Gather):
+        return children[0] if children[0].shape == (1,) else gather(children[0], node.index)
+    if isinstance(node, ScatterAdd):
+        return scatter_add(children[0], node.index, node.lanes)
+    if isinstance(node, MatVec):
+        return matvec(*children)
+    if isinstance(node, Solve):
+        return solve(*children)
+    if isinstance(node, Assemble):
+        return assemble(children[0], node.rows, node.columns, (node.shape[0], node.shape[1]))
+    if isinstance(node, Concat):
+        return Concat(*(widen(new, old.shape[-1]) for new, old in zip(children, node.parts, strict=True)))
+    return rebuild(node, children)
