@@ -1,0 +1,189 @@
+"""``*.netc`` directives: what data drive, what the loss reads, what is learnt."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import translate
+
+import netc.parse.ast as ast
+from netc.diagnostics import Span
+from netc.elaborate.circuit import Circuit, Driven, Trained
+from netc.elaborate.context import Context, close_match
+from netc.elaborate.scopes import Scope
+from netc.ir.nodes import Expr
+
+_INPUT_MODES = ("amplitude", "waveform")
+_TRAINED_ROLES = frozenset({"R", "C", "L", "gain", "source"})
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a sort key that puts ``x2`` before ``x10``."""
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", name) if part)
+
+
+def matching(glob: str, names: Iterable[str]) -> list[str]:
+    """Return the names a glob (``*``, ``?``, ``[...]``; ``*`` crosses dots) or a plain name means, in natural order."""
+    names = list(names)
+    if glob in names:
+        return [glob]
+    found = re.compile(translate(glob)).match
+    return sorted((name for name in names if found(name)), key=natural)
+
+
+class Directives:
+    """Reads the directives of a deck into a circuit.  ``touched`` are the nets some element is connected to."""
+
+    def __init__(self, context: Context, circuit: Circuit, scope: Scope, touched: set[int]) -> None:
+        self.context = context
+        self.circuit = circuit
+        self.scope = scope
+        self.touched = touched
+        self._trained: dict[int | str, Span] = {}
+        # a new directive is one entry: its word, its reader, its keys
+        self._words: dict[str, tuple[Callable[[ast.Directive, dict[str, ast.Expression | str]], None], frozenset[str]]]
+        self._words = {
+            "input": (self._input, frozenset({"mode"})),
+            "output": (self._output, frozenset()),
+            "train": (self._train, frozenset({"min", "max"})),
+        }
+
+    def read(self, cards: Sequence[ast.Card]) -> list[str]:
+        """Read all directives, in order; return the names of the shared parameters that are trained."""
+        for card in cards:
+            if isinstance(card, ast.Directive):
+                self._directive(card)
+        return [trained.parameter for trained in self.circuit.trained if trained.parameter is not None]
+
+    def _directive(self, card: ast.Directive) -> None:
+        if card.word not in self._words:
+            hint = close_match(card.word, self._words, "the directive") or "known are " + ", ".join(self._words)
+            self.context.error(f"unknown directive {card.word!r}", card.span, hint)
+            return
+        reader, keys = self._words[card.word]
+        given: dict[str, ast.Expression | str] = {}
+        for key, value in card.parameters:
+            if key not in keys:
+                hint = close_match(key, keys, "the key") or (
+                    "known are " + ", ".join(sorted(keys)) if keys else "it takes none"
+                )
+                self.context.error(f"*.netc {card.word} has no key {key!r}", card.span, hint)
+                return
+            if key in given:
+                self.context.error(f"{key}= is given twice", card.span)
+                return
+            given[key] = value
+        if not card.targets:
+            self.context.error(f"*.netc {card.word} names nothing", card.span)
+            return
+        reader(card, given)
+
+    def _input(self, card: ast.Directive, given: dict[str, ast.Expression | str]) -> None:
+        mode = given.get("mode", "amplitude")
+        mode = mode.name if isinstance(mode, ast.Name) else mode
+        if mode not in _INPUT_MODES:
+            self.context.error("mode= is amplitude or waveform", card.span)
+            return
+        numbers = {
+            branch.name: number
+            for number, branch in enumerate(self.circuit.branches)
+            if branch.law.letter in "VIEGFH" and branch.law.roles[:1] in (("source",), ("gain",))
+        }
+        driven = {entry.branch for entry in self.circuit.driven}
+        for glob in card.targets:
+            found = matching(glob, numbers)
+            if not found:
+                self._no_match(card, glob, "source", numbers)
+            for name in found:
+                if numbers[name] in driven:
+                    self.context.error(f"{name} is an input already", card.span)
+                    continue
+                driven.add(numbers[name])
+                self.circuit.driven.append(Driven(numbers[name], mode))
+
+    def _output(self, card: ast.Directive, given: dict[str, ast.Expression | str]) -> None:
+        nets = {name: net for net, name in enumerate(self.circuit.nets) if net and net in self.touched}
+        for glob in card.targets:
+            found = matching(glob, nets)
+            if not found:
+                self._no_match(card, glob, "node", nets)
+            for name in found:
+                if nets[name] in self.circuit.outputs:
+                    self.context.error(f"{name} is an output already", card.span)
+                    continue
+                self.circuit.outputs.append(nets[name])
+
+    def _train(self, card: ast.Directive, given: dict[str, ast.Expression | str]) -> None:
+        bounds = self._bounds(card, given)
+        if bounds is None:
+            return
+        branches = {
+            branch.name: number
+            for number, branch in enumerate(self.circuit.branches)
+            if branch.law.roles and branch.law.roles[0] in _TRAINED_ROLES
+        }
+        for glob in card.targets:
+            elements = matching(glob, branches)
+            parameters = matching(glob, self.context.parameters)
+            if not elements and not parameters:
+                self._no_match(card, glob, "element or parameter", {**branches, **self.context.parameters})
+            for name in elements:
+                self._train_branch(card, branches[name], bounds)
+            for name in parameters:
+                present = self.context.parameters[name].value
+                if self._admit(card, name, name, present, bounds):
+                    self.circuit.trained.append(Trained(None, name, *bounds, card.span))
+
+    def _train_branch(self, card: ast.Directive, number: int, bounds: tuple[float, float]) -> None:
+        branch = self.circuit.branches[number]
+        value = branch.values[0]
+        if isinstance(value, Expr):
+            self.context.error(
+                f"the value of {branch.name} is an expression of parameters",
+                card.span,
+                "train the parameter, or give the element a number",
+            )
+            return
+        role = branch.law.roles[0]
+        if role in ("R", "C", "L") and bounds[0] <= 0:
+            self.context.error(f"min= must be above 0 for {branch.name}", card.span)
+            return
+        if self._admit(card, branch.name, number, value, bounds):
+            self.circuit.trained.append(Trained(number, None, *bounds, card.span))
+
+    def _admit(
+        self, card: ast.Directive, name: str, key: int | str, present: float, bounds: tuple[float, float]
+    ) -> bool:
+        if key in self._trained:
+            self.context.error(f"{name} is trained already, at {self._trained[key]}", card.span)
+            return False
+        self._trained[key] = card.span
+        low, high = bounds
+        # a bound written as a reciprocal may be off by a rounding
+        if not low * (1 - 1e-12) <= present <= high * (1 + 1e-12) and not low <= present <= high:
+            self.context.error(f"{name} is {present:g}, outside of its bounds {low:g} to {high:g}", card.span)
+            return False
+        return True
+
+    def _bounds(self, card: ast.Directive, given: dict[str, ast.Expression | str]) -> tuple[float, float] | None:
+        numbers: list[float] = []
+        for key in ("min", "max"):
+            value = given.get(key)
+            if value is None:
+                self.context.error(f"*.netc train needs {key}=", card.span, "*.netc train R* min=1k max=100k")
+            elif isinstance(value, str):
+                self.context.error(f"{key}= must be a number", card.span)
+            else:
+                numbers.append(self.context.number(self.scope.value(value)))
+        if len(numbers) < 2 or any(math.isnan(number) for number in numbers):
+            return None
+        low, high = numbers
+        if low >= high:
+            self.context.error(f"min= must be below max=, not {low:g} and {high:g}", card.span)
+            return None
+        return low, high
+
+    def _no_match(self, card: ast.Directive, glob: str, what: str, known: Iterable[str]) -> None:
+        hint = None if any(c in glob for c in "*?[") else close_match(glob, known, f"the {what}")
+        self.context.error(f"no {what} matches {glob!r}", card.span, hint)

@@ -1,0 +1,396 @@
+"""Flatten a deck: instantiate its subcircuits, bind every value, resolve every name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import netc.parse.ast as ast
+from netc.diagnostics import Diagnostics, Span
+from netc.elaborate.analysis import read_settings, read_timing
+from netc.elaborate.circuit import Branch, Circuit, Value
+from netc.elaborate.context import Context, close_match
+from netc.elaborate.directives import Directives
+from netc.elaborate.elements import Preparation, Prepared, bind_value
+from netc.elaborate.scopes import Binding, Definition, Scope
+from netc.elaborate.waveforms import check_ascending
+from netc.ir.nodes import Expr, Parameter, postorder
+
+_DEEPEST = 100
+_MOST_BRANCHES = 5_000_000
+
+
+def elaborate(deck: ast.Deck, *, lenient: bool = False) -> Circuit:
+    """Return the flat circuit of ``deck``; its warnings, and those of the deck, are in ``diagnostics``.
+
+    ``lenient`` turns ``.save`` and ``.print`` of signals that do not exist into warnings.
+
+    Raises :class:`~netc.diagnostics.NetcError` with all errors together.
+    """
+    return _Elaboration(deck, lenient).run()
+
+
+class _TooLarge(Exception):
+    """The deck expands into more branches than any machine holds."""
+
+
+class _Elaboration:
+    def __init__(self, deck: ast.Deck, lenient: bool) -> None:
+        self.deck = deck
+        self.lenient = lenient
+        self.context = Context(Diagnostics(dict(deck.sources), list(deck.diagnostics)))
+        self.circuit = Circuit(deck.title, ["0"], [], self.context.parameters, sources=dict(deck.sources))
+        self.circuit.diagnostics = self.context.diagnostics.items
+        self.net_numbers: dict[str, int] = {"0": 0}
+        self.branch_numbers: dict[str, int] = {}
+        self.global_nets: dict[str, int] = {"0": 0}
+        self.paths: dict[str, Span] = {}
+        self.prepared: dict[str, list[Prepared | ast.Instance]] = {}
+        self.awaiting: list[tuple[int, tuple[str, ...], Scope]] = []
+        self.scopes: list[Scope] = []
+
+    def run(self) -> Circuit:
+        context, circuit = self.context, self.circuit
+        deck = Definition(context, "", self.deck.cards)
+        top = Scope(context, deck)
+        top.nets = self.net_numbers
+        read_settings(deck.other, top, circuit)
+        circuit.timing = context.timing = read_timing(deck.other, top)
+        for card in deck.other:
+            if isinstance(card, ast.Global):
+                self.global_nets.update((node, self.net(top, node)) for node in card.nodes)
+        try:
+            self.fill(top, [])
+        except _TooLarge:
+            context.error(f"the deck expands into more than {_MOST_BRANCHES:,} elements", None)
+            context.diagnostics.raise_if_failed()
+        self.resolve_currents()
+        self.check_controls()
+        for scope in self.scopes:
+            self.initial_conditions(scope)
+        for name, binding in deck.parameters.items():
+            top.resolve(name, binding.span)
+        if not circuit.branches:
+            context.error("the deck has no elements", None, "is the first line, which is the title, an element?")
+        self.observe(deck.other)
+        trained = Directives(context, circuit, top, self.touched()).read(deck.other)
+        self.keep_used_parameters(trained)
+        context.diagnostics.raise_if_failed()
+        return circuit
+
+    # ------------------------------------------------------------------ nets
+
+    def net(self, scope: Scope, name: str) -> int:
+        """Return the number of a node as named inside ``scope``."""
+        number = scope.nets.get(name)
+        if number is None:
+            number = self.global_nets.get(name)
+            if number is None:
+                flat = scope.prefix + name
+                number = self.net_numbers.get(flat)
+                if number is None:
+                    number = len(self.circuit.nets)
+                    self.circuit.nets.append(flat)
+                    self.net_numbers[flat] = number
+            scope.nets[name] = number
+        return number
+
+    def touched(self) -> set[int]:
+        """Return the nets at least one element is connected to."""
+        return {net for branch in self.circuit.branches for net in branch.nets} | {0}
+
+    def check_controls(self) -> None:
+        touched = self.touched()
+        for branch in self.circuit.branches:
+            for pair in branch.voltages:
+                for net in pair:
+                    if net not in touched:
+                        self.unknown_node(self.circuit.nets[net], branch.span)
+
+    def unknown_node(self, name: str, span: Span) -> None:
+        nets = [self.circuit.nets[net] for net in self.touched()]
+        self.context.error(
+            f"there is no node {name!r}: no element is connected to it", span, close_match(name, nets, "the node")
+        )
+
+    # ------------------------------------------------------------------ elements
+
+    def fill(self, scope: Scope, around: list[Definition]) -> None:
+        """Add the elements of an instance, and those of the instances in it."""
+        self.scopes.append(scope)
+        if len(self.circuit.branches) > _MOST_BRANCHES:
+            raise _TooLarge
+        for item in self.body(scope.definition):
+            if isinstance(item, ast.Instance):
+                self.instance(item, scope, [*around, scope.definition])
+            else:
+                self.branch(item, scope)
+
+    def body(self, definition: Definition) -> Sequence[Prepared | ast.Instance]:
+        """Return the elements of a definition, prepared the first time they are needed."""
+        body = self.prepared.get(definition.name)
+        if body is None:
+            body = self.prepared[definition.name] = []
+            preparation = Preparation(self.context, definition)
+            for card in definition.elements:
+                item: Prepared | ast.Instance | None
+                item = card if isinstance(card, ast.Instance) else preparation.prepare(card)
+                if item is not None:
+                    body.append(item)
+            if definition.header is not None:
+                for other in definition.other:
+                    if type(other) in _TOP_ONLY:
+                        what = _TOP_ONLY[type(other)]
+                        self.context.error(f"{what} has no effect inside a subcircuit", other.span, "move it outside")
+        return body
+
+    def branch(self, item: Prepared, scope: Scope) -> None:
+        circuit = self.circuit
+        name = scope.prefix + item.name
+        if name in self.branch_numbers:
+            first = circuit.branches[self.branch_numbers[name]].span
+            self.context.error(f"there are two elements named {item.name!r}", item.span, f"the first is at {first}")
+            return
+        nets = scope.nets
+        a, b = item.nodes
+        pins = (nets[a] if a in nets else self.net(scope, a), nets[b] if b in nets else self.net(scope, b))
+        values: tuple[Value, ...]
+        if item.plain:
+            values = item.sources  # type: ignore[assignment]  # plain: all are numbers
+        else:
+            values = tuple([bind_value(source, scope) for source in item.sources])
+        if item.law.kind in "RCL":
+            self.check_value(item, values[0])
+        branch = Branch(name, pins, item.law, values, item.span)
+        if item.voltages:
+            branch.voltages = tuple([(self.net(scope, p), self.net(scope, n)) for p, n in item.voltages])
+        if item.ascending is not None:
+            check_ascending(item.ascending, values, scope, item.span)
+        if item.initial is not None:
+            self.initial(item, branch, scope)
+        number = self.branch_numbers[name] = len(circuit.branches)
+        if item.currents:
+            self.awaiting.append((number, item.currents, scope))
+        circuit.branches.append(branch)
+
+    def check_value(self, item: Prepared, value: Value) -> None:
+        number = self.context.number(value)
+        if number > 0 or number != number:
+            return
+        kind = item.law.kind
+        if kind == "R" and number == 0:
+            self.context.error(
+                f"{item.name} has 0 ohms", item.span, "use a 0 V source for a wire, or a small resistance"
+            )
+        elif kind != "R":
+            what = "capacitance" if kind == "C" else "inductance"
+            self.context.error(f"the {what} of {item.name} must be above 0, not {number:g}", item.span)
+
+    def initial(self, item: Prepared, branch: Branch, scope: Scope) -> None:
+        if item.initial is None:
+            return
+        branch.initial = bind_value(item.initial, scope)
+        if self.context.timing is not None and not self.context.timing.uic:
+            self.context.warning(
+                f"IC= of {item.name} counts only with uic on .tran: the run starts from the operating point",
+                item.span,
+                "add uic, or use .ic",
+            )
+
+    def instance(self, card: ast.Instance, scope: Scope, around: list[Definition]) -> None:
+        definition = scope.definition.find_subcircuit(card)
+        if definition is None or definition.header is None:
+            return
+        path = scope.prefix + card.name
+        if path in self.paths:
+            self.context.error(
+                f"there are two instances named {card.name!r}", card.span, f"the first is at {self.paths[path]}"
+            )
+            return
+        self.paths[path] = card.span
+        if definition in around:
+            chain = " -> ".join(d.name for d in [*around[around.index(definition) :], definition])
+            self.context.error(f"subcircuit {definition.name!r} contains itself: {chain}", card.span)
+            return
+        if len(around) > _DEEPEST:
+            self.context.error(f"subcircuits are nested more than {_DEEPEST} deep", card.span)
+            return
+        ports = definition.header.ports
+        if len(ports) != len(card.nodes):
+            self.context.error(
+                f"subcircuit {card.subcircuit!r} has {_count(len(ports), 'port')}, "
+                f"{_count(len(card.nodes), 'node')} given",
+                card.span,
+                f"its ports are {' '.join(ports)}",
+            )
+            return
+        inner = Scope(self.context, definition, path, scope, self.overrides(card, definition, scope))
+        inner.nets = {port: self.net(scope, node) for port, node in zip(ports, card.nodes, strict=True)}
+        self.circuit.instances.setdefault(definition.name, []).append(path)
+        self.fill(inner, around)
+        self.check_formals(card, inner)
+
+    def overrides(self, card: ast.Instance, definition: Definition, scope: Scope) -> dict[str, Binding]:
+        overrides: dict[str, Binding] = {}
+        # the text of an X line is one number, however often the subcircuit around it is used
+        lexical = f"{scope.definition.name}.{card.name}" if scope.definition.name else card.name
+        for name, expression in card.parameters:
+            if name not in definition.parameters:
+                hint = close_match(name, definition.parameters, "the parameter")
+                if name == "m":
+                    hint = "a multiplicity m= on X lines is not supported yet"
+                self.context.error(f"subcircuit {card.subcircuit!r} has no parameter {name!r}", expression.span, hint)
+            elif name in overrides:
+                self.context.error(f"parameter {name!r} is given twice", expression.span)
+            else:
+                overrides[name] = Binding(expression, f"{lexical}.{name}", expression.span)
+        return overrides
+
+    def check_formals(self, card: ast.Instance, inner: Scope) -> None:
+        """Warn where ngspice reads a name on the X line as the subcircuit's own parameter."""
+        for name, expression in card.parameters:
+            if isinstance(expression, ast.Number) or inner.parent is None:
+                continue
+            for used in names_in(expression):
+                if used.name == name or used.name not in inner.definition.parameters:
+                    continue
+                own = self.context.number(inner.resolve(used.name, used.span))
+                if own != self.context.number(inner.parent.resolve(used.name, used.span)):
+                    self.context.warning(
+                        f"{used.name!r} here is taken from outside of {card.subcircuit!r}; "
+                        "ngspice may read the parameter of that name inside",
+                        used.span,
+                        "give one of the two parameters another name",
+                    )
+
+    def resolve_currents(self) -> None:
+        for number, names, scope in self.awaiting:
+            branch = self.circuit.branches[number]
+            found = [self.branch_named(scope, name) for name in names]
+            for name, target in zip(names, found, strict=True):
+                if target is None:
+                    self.unknown_element(name, scope, branch.span)
+            branch.currents = tuple([target for target in found if target is not None])
+
+    def branch_named(self, scope: Scope, name: str) -> int | None:
+        """Return the branch an element's name means in ``scope``: its own element, then one by its flat name."""
+        number = self.branch_numbers.get(scope.prefix + name)
+        if number is None and "." in name:
+            number = self.branch_numbers.get(name)
+            if number is None:
+                # ngspice's own device names: v.x1.v1 is v1 of x1
+                letter, _, rest = name.partition(".")
+                if rest.rpartition(".")[2].startswith(letter):
+                    number = self.branch_numbers.get(rest)
+        return number
+
+    def unknown_element(self, name: str, scope: Scope, span: Span) -> None:
+        local = [n.removeprefix(scope.prefix) for n in self.branch_numbers if n.startswith(scope.prefix)]
+        hint = close_match(name, local, "the element")
+        if scope.path and name in self.branch_numbers:
+            hint = f"{name!r} is outside of the subcircuit; only its own elements can be read"
+        self.context.error(f"there is no element {name!r} whose current could be read", span, hint)
+
+    # ------------------------------------------------------------------ cards that name nodes
+
+    def initial_conditions(self, scope: Scope) -> None:
+        touched: set[int] | None = None
+        for card in scope.definition.other:
+            if not isinstance(card, ast.InitialCondition):
+                continue
+            touched = self.touched() if touched is None else touched
+            word = ".nodeset" if card.nodeset else ".ic"
+            table = self.circuit.nodeset if card.nodeset else self.circuit.initial_voltages
+            for voltage, expression in card.voltages:
+                if voltage.negative not in (None, "0"):
+                    self.context.error(f"{word} sets the voltage of one node against ground", voltage.span)
+                    continue
+                net = self.net(scope, voltage.positive)
+                if net not in touched:
+                    self.unknown_node(self.circuit.nets[net], voltage.span)
+                elif net == 0:
+                    self.context.error(f"{word} cannot set the voltage of ground", voltage.span)
+                else:
+                    value = scope.value(expression)
+                    known = table.get(net)
+                    if known is not None and self.context.number(known[0]) != self.context.number(value):
+                        self.context.warning(
+                            f"{word} sets {self.circuit.nets[net]!r} again: the last one counts", voltage.span
+                        )
+                    table[net] = (value, voltage.span)
+
+    def observe(self, cards: Sequence[ast.Card]) -> None:
+        touched = self.touched()
+        complain = self.context.warning if self.lenient else self.context.error
+        chosen: dict[str, None] = {}
+        for card in cards:
+            if not isinstance(card, ast.Output):
+                continue
+            for signal in card.signals:
+                if isinstance(signal, ast.Current):
+                    number = self.branch_named(self.scopes[0], signal.element)
+                    if number is None:
+                        hint = close_match(signal.element, self.branch_numbers, "the element")
+                        complain(f"there is no element {signal.element!r} to observe", signal.span, hint)
+                    else:
+                        chosen[f"i({self.circuit.branches[number].name})"] = None
+                    continue
+                for name in (signal.positive, signal.negative):
+                    if name is None or name == "0":
+                        continue
+                    if self.net_numbers.get(name) not in touched:
+                        hint = close_match(name, self.circuit.nets, "the node")
+                        complain(f"there is no node {name!r} to observe", signal.span, hint)
+                    else:
+                        chosen[name] = None
+        self.circuit.selected = list(chosen)
+
+    def keep_used_parameters(self, trained: Sequence[str]) -> None:
+        """Forget the parameters that no value depends on."""
+        roots: dict[int, Expr] = {}
+        for branch in self.circuit.branches:
+            for value in (*branch.values, branch.initial):
+                if isinstance(value, Expr):
+                    roots[id(value)] = value
+        for table in (self.circuit.initial_voltages, self.circuit.nodeset):
+            for value, _ in table.values():
+                if isinstance(value, Expr):
+                    roots[id(value)] = value
+        used = {node.name for node in postorder(*roots.values()) if isinstance(node, Parameter)} | set(trained)
+        kept = {name: parameter for name, parameter in self.context.parameters.items() if name in used}
+        self.circuit.parameters = kept
+
+
+def names_in(root: ast.Expression) -> list[ast.Name]:
+    """Return the names an expression mentions."""
+    names: list[ast.Name] = []
+    stack: list[ast.Expression] = [root]
+    while stack:
+        node = stack.pop()
+        match node:
+            case ast.Name():
+                names.append(node)
+            case ast.Unary():
+                stack.append(node.operand)
+            case ast.Binary():
+                stack += (node.left, node.right)
+            case ast.Ternary():
+                stack += (node.condition, node.then, node.otherwise)
+            case ast.Call():
+                stack += node.arguments
+            case _:
+                pass
+    return names
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+_TOP_ONLY: dict[type, str] = {
+    ast.Tran: ".tran",
+    ast.Options: ".options",
+    ast.Temp: ".temp",
+    ast.Global: ".global",
+    ast.Output: ".save and .print",
+    ast.Directive: "a *.netc directive",
+}

@@ -1,0 +1,329 @@
+"""From syntax to expressions: numbers at once, signals as templates with numbered holes."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import netc.parse.ast as ast
+from netc.diagnostics import Span
+from netc.elaborate.circuit import Value
+from netc.elaborate.context import NAN, Context, as_expr, as_value, close_match
+from netc.elaborate.functions import (
+    NOT_YET,
+    NUMBER_FUNCTIONS,
+    OPERATORS,
+    PREFIXES,
+    SIGNAL_FUNCTIONS,
+    Function,
+)
+from netc.ir.build import select
+from netc.ir.nodes import Const, Expr, Slot, Time
+
+if TYPE_CHECKING:
+    from netc.elaborate.scopes import Definition, Scope
+
+_POWERS = frozenset({"pow", "pwr"})
+
+
+@dataclass(slots=True)
+class _Argument:
+    """An actual argument of a ``.func`` call: translated where first used, in the caller's environment."""
+
+    expression: ast.Expression
+    environment: _Environment
+    translated: Expr | None = None
+
+
+@dataclass(slots=True)
+class _Environment:
+    """Where an expression stands: the definition that gives its functions, and the formals around it."""
+
+    definition: Definition
+    formals: dict[str, _Argument]
+    function: str = ""
+
+
+class Translator(ABC):
+    """Walks a syntax tree and builds its expression.  Errors are reported; ``failed`` says there were some."""
+
+    functions: dict[str, Function]
+
+    def __init__(self, context: Context, definition: Definition) -> None:
+        self.context = context
+        self.failed = False
+        self._environment = _Environment(definition, {})
+        self._active: list[str] = []
+
+    @abstractmethod
+    def number(self, value: float) -> Expr:
+        """Return a literal."""
+
+    @abstractmethod
+    def name(self, name: str, span: Span) -> Expr:
+        """Return what a name that is no formal stands for."""
+
+    @abstractmethod
+    def signal(self, node: ast.Voltage | ast.Current) -> Expr:
+        """Return a voltage or a current."""
+
+    def translate(self, node: ast.Expression) -> Expr:
+        """Return the expression of ``node``; a constant NaN where it has an error."""
+        try:
+            return self._translate(node, self._environment)
+        except RecursionError:
+            return self.fail("this expression is nested too deeply", node.span, "split it with .param or .func")
+
+    def fail(self, message: str, span: Span, hint: str | None = None) -> Expr:
+        """Report an error and return a stand-in."""
+        self.context.error(message, span, hint)
+        self.failed = True
+        return Const(NAN)
+
+    def _translate(self, node: ast.Expression, env: _Environment) -> Expr:
+        match node:
+            case ast.Number():
+                return self.number(node.value)
+            case ast.Name():
+                return self._name(node, env)
+            case ast.Binary():
+                return self._binary(node, env)
+            case ast.Unary():
+                return PREFIXES[node.operator](self._translate(node.operand, env))
+            case ast.Ternary():
+                parts = [self._translate(part, env) for part in (node.condition, node.then, node.otherwise)]
+                return select(*parts)
+            case ast.Call():
+                return self._call(node, env)
+            case ast.Voltage() | ast.Current():
+                accessor = "v" if isinstance(node, ast.Voltage) else "i"
+                if accessor in env.formals:
+                    return self.fail(
+                        f"{accessor!r} is a formal of .func {env.function!r} here and hides {accessor}()",
+                        node.span,
+                        "give the formal another name",
+                    )
+                return self.signal(node)
+
+    def _name(self, node: ast.Name, env: _Environment) -> Expr:
+        argument = env.formals.get(node.name)
+        if argument is None:
+            return self.name(node.name, node.span)
+        if argument.translated is None:
+            argument.translated = self._translate(argument.expression, argument.environment)
+        return argument.translated
+
+    def _binary(self, node: ast.Binary, env: _Environment) -> Expr:
+        # a sum of a thousand terms leans to the left as far: go down in a loop
+        spine: list[ast.Binary] = [node]
+        while isinstance(spine[-1].left, ast.Binary):
+            spine.append(spine[-1].left)
+        result = self._translate(spine[-1].left, env)
+        for part in reversed(spine):
+            if part.operator == "^":
+                right = self._exponent(part.right, env)
+            else:
+                right = self._translate(part.right, env)
+            if part.operator == "/" and _literal(part.right, env) == 0:
+                self.fail("division by zero", part.span)
+            result = OPERATORS[part.operator](result, right)
+        return result
+
+    def _exponent(self, node: ast.Expression, env: _Environment) -> Expr:
+        """A whole literal exponent belongs to the form of the expression and is no value."""
+        literal = _literal(node, env)
+        return Const(literal) if literal is not None and literal.is_integer() else self._translate(node, env)
+
+    def _call(self, node: ast.Call, env: _Environment) -> Expr:
+        found = env.definition.find_function(node.function)
+        if found is not None:
+            return self._expand(node, env, *found)
+        function = self.functions.get(node.function)
+        if function is None:
+            return self._unknown_function(node, env)
+        count = len(node.arguments)
+        if count < function.least or (function.most is not None and count > function.most):
+            return self._wrong_count(node, function.least, function.most)
+        if function.caution:
+            self.context.warning(function.caution, node.span)
+        is_power = node.function in _POWERS
+        arguments = [
+            self._exponent(argument, env) if is_power and position == 1 else self._translate(argument, env)
+            for position, argument in enumerate(node.arguments)
+        ]
+        result = function.build(*arguments)
+        self._check_domain(node, env, function)
+        return result
+
+    def _check_domain(self, node: ast.Call, env: _Environment, function: Function) -> None:
+        literals = [_literal(argument, env) for argument in node.arguments]
+        constants = [Const(literal) for literal in literals if literal is not None]
+        if len(constants) == len(literals) and not isinstance(function.build(*constants), Const):
+            shown = ", ".join(f"{constant.value:g}" for constant in constants)
+            self.fail(f"{node.function}({shown}) has no real value", node.span)
+
+    def _unknown_function(self, node: ast.Call, env: _Environment) -> Expr:
+        if node.function in NOT_YET:
+            return self.fail(f"{node.function}() is not supported yet", node.span)
+        elsewhere = NUMBER_FUNCTIONS if self.functions is SIGNAL_FUNCTIONS else SIGNAL_FUNCTIONS
+        if node.function in elsewhere:
+            place = ".param and element values" if elsewhere is NUMBER_FUNCTIONS else "B, E and G expressions"
+            return self.fail(f"{node.function}() is known only in {place}", node.span)
+        known = {*self.functions, *env.definition.visible_functions()}
+        return self.fail(
+            f"unknown function {node.function!r}", node.span, close_match(node.function, known, "the function")
+        )
+
+    def _wrong_count(self, node: ast.Call, least: int, most: int | None) -> Expr:
+        wanted = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+        plural = "" if wanted == "1" else "s"
+        return self.fail(
+            f"{node.function}() takes {wanted} argument{plural}, {len(node.arguments)} given",
+            node.span,
+        )
+
+    def _expand(self, node: ast.Call, env: _Environment, function: ast.Func, home: Definition) -> Expr:
+        if len(node.arguments) != len(function.formals):
+            return self._wrong_count(node, len(function.formals), len(function.formals))
+        if function.name in self._active:
+            chain = " -> ".join([*self._active[self._active.index(function.name) :], function.name])
+            return self.fail(f".func {function.name!r} calls itself: {chain}", function.span)
+        formals = {
+            formal: _Argument(argument, env) for formal, argument in zip(function.formals, node.arguments, strict=True)
+        }
+        self._active.append(function.name)
+        try:
+            return self._translate(function.body, _Environment(home, formals, function.name))
+        finally:
+            self._active.pop()
+
+
+def _literal(node: ast.Expression, env: _Environment) -> float | None:
+    """Return the number ``node`` is written as, through signs and formals, or ``None``."""
+    sign = 1.0
+    while True:
+        if isinstance(node, ast.Unary) and node.operator in "+-":
+            sign = -sign if node.operator == "-" else sign
+            node = node.operand
+        elif isinstance(node, ast.Name) and node.name in env.formals:
+            argument = env.formals[node.name]
+            node, env = argument.expression, argument.environment
+        else:
+            return sign * node.value if isinstance(node, ast.Number) else None
+
+
+class NumberTranslator(Translator):
+    """Translates what must be a number: parameters stand for their values, signals are errors."""
+
+    functions = NUMBER_FUNCTIONS
+
+    def __init__(self, context: Context, scope: Scope) -> None:
+        super().__init__(context, scope.definition)
+        self.scope = scope
+
+    def number(self, value: float) -> Expr:
+        """Return a constant."""
+        return Const(value)
+
+    def name(self, name: str, span: Span) -> Expr:
+        """Return the value of a parameter."""
+        value = self.scope.resolve(name, span)
+        if not isinstance(value, Expr) and math.isnan(value):
+            self.failed = True
+        return as_expr(value)
+
+    def signal(self, node: ast.Voltage | ast.Current) -> Expr:
+        """Refuse a signal."""
+        return self.fail(
+            "a number is needed here, not a voltage or a current", node.span, "use a B source for what depends on them"
+        )
+
+    def value(self, node: ast.Expression) -> Value:
+        """Return the value of ``node``; NaN after an error."""
+        expr = self.translate(node)
+        return NAN if self.failed else self.context.checked(as_value(expr), node.span)
+
+
+@dataclass(slots=True)
+class Template:
+    """A law's expression with what goes into its holes: values as syntax, nodes and elements by name."""
+
+    expr: Expr
+    sources: list[float | ast.Expression] = field(default_factory=list)
+    voltages: list[tuple[str, str]] = field(default_factory=list)
+    currents: list[str] = field(default_factory=list)
+    timed: bool = False
+
+    @property
+    def is_signal(self) -> bool:
+        """Whether the expression depends on anything that changes during a simulation."""
+        return self.timed or bool(self.voltages) or bool(self.currents)
+
+
+class TemplateTranslator(Translator):
+    """Translates a signal: literals and parameters become value slots, ``v()`` and ``i()`` voltage and current slots.
+
+    A literal takes a slot each time it occurs, a parameter one for all its occurrences, so that two
+    expressions of the same form have the same template.
+    """
+
+    functions = SIGNAL_FUNCTIONS
+
+    def __init__(self, context: Context, definition: Definition) -> None:
+        super().__init__(context, definition)
+        self.template = Template(Const(0.0))
+        self._names: dict[str, Expr] = {}
+        self._voltages: dict[tuple[str, str], Expr] = {}
+        self._currents: dict[str, Expr] = {}
+
+    def template_of(self, node: ast.Expression) -> Template | None:
+        """Return the template of ``node``, or ``None`` after an error."""
+        self.template.expr = self.translate(node)
+        return None if self.failed else self.template
+
+    def slot(self, source: float | ast.Expression) -> Expr:
+        """Return a new value slot bound to ``source``."""
+        self.template.sources.append(source)
+        slot: Expr = Slot("value", len(self.template.sources) - 1)
+        return slot
+
+    def number(self, value: float) -> Expr:
+        """Return a new slot."""
+        return self.slot(value)
+
+    def name(self, name: str, span: Span) -> Expr:
+        """Return a constant of the language, or the slot of a parameter."""
+        if name == "time":
+            self.template.timed = True
+            time: Expr = Time()
+            return time
+        if name in _CONSTANTS:
+            return Const(_CONSTANTS[name])
+        if name not in self._names:
+            self._names[name] = self.slot(ast.Name(name, span))
+        return self._names[name]
+
+    def signal(self, node: ast.Voltage | ast.Current) -> Expr:
+        """Return the slot of a voltage or a current."""
+        if isinstance(node, ast.Voltage):
+            return self.voltage(node.positive, node.negative or "0")
+        if node.element not in self._currents:
+            self.template.currents.append(node.element)
+            self._currents[node.element] = Slot("current", len(self.template.currents) - 1)
+        return self._currents[node.element]
+
+    def voltage(self, positive: str, negative: str) -> Expr:
+        """Return the slot of the voltage between two nodes."""
+        pair = (positive, negative)
+        if pair not in self._voltages:
+            self.template.voltages.append(pair)
+            self._voltages[pair] = Slot("voltage", len(self.template.voltages) - 1)
+        return self._voltages[pair]
+
+
+_CONSTANTS = {"pi": math.pi, "e": math.e}
+
+LANGUAGE_NAMES = frozenset({"time", "temper", *_CONSTANTS})
+"""Names with a meaning of their own between signals; ngspice lets no parameter hide them there."""

@@ -1,0 +1,208 @@
+"""Functions of the expression language with the meaning ngspice 39 gives them in its default mode.
+
+ngspice has two evaluators that disagree in places: one for signals (B, E, G, behavioural R) and one for
+numbers (``.param``, element values).  Both are kept: ``pow(-2, 3)`` is 8 between signals and -8 in a ``.param``.
+
+``exp`` is the exponential itself; ngspice cuts it near 1e99, far outside of what a circuit reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netc.ir.build import ONE, ZERO, add, binary, div, mul, neg, select, sub, unary
+from netc.ir.nodes import Const, Expr
+
+_LARGEST_CHAIN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """``build`` makes the expression of ``least`` to ``most`` arguments (``most`` is ``None`` for any number)."""
+
+    build: Callable[..., Expr]
+    least: int = 1
+    most: int | None = 1
+    caution: str | None = None
+
+
+def _chain(x: Expr, exponent: int) -> Expr:
+    """Return ``x * x * ...``, ``exponent`` factors, by repeated squaring."""
+    result: Expr = ONE
+    while exponent:
+        if exponent & 1:
+            result = mul(result, x)
+        x = mul(x, x)
+        exponent >>= 1
+    return result
+
+
+def _whole(exponent: Expr) -> int | None:
+    if isinstance(exponent, Const) and exponent.value.is_integer() and abs(exponent.value) <= _LARGEST_CHAIN:
+        return int(exponent.value)
+    return None
+
+
+def _power(x: Expr, exponent: Expr, odd: Callable[[Expr, int], Expr], even: Callable[[Expr, int], Expr]) -> Expr | None:
+    """Return the power for a whole number as exponent: products have the right gradient at 0."""
+    n = _whole(exponent)
+    if n is None:
+        return None
+    result = (odd if n % 2 else even)(x, abs(n))
+    return div(1.0, result) if n < 0 else result
+
+
+def _magnitude(x: Expr, exponent: Expr) -> Expr:
+    # at 0 the power is that of the constant 0, so that its infinite slope for exponents below 1 reaches no gradient
+    magnitude = unary("abs", x)
+    return select(binary("gt", magnitude, 0.0), binary("pow", magnitude, exponent), binary("pow", 0.0, exponent))
+
+
+def power(x: Expr, exponent: Expr) -> Expr:
+    """Return ``x ^ y``, which is ``|x|`` to the ``y``."""
+    whole = _power(x, exponent, lambda x, n: mul(unary("abs", x), _chain(x, n - 1)), _chain)
+    return whole if whole is not None else _magnitude(x, exponent)
+
+
+def signed_power(x: Expr, exponent: Expr) -> Expr:
+    """Return ``sign(x) * |x| ^ y``."""
+    if exponent is ZERO:
+        return unary("sign", x)
+    whole = _power(x, exponent, _chain, lambda x, n: mul(unary("abs", x), _chain(x, n - 1)))
+    return whole if whole is not None else mul(unary("sign", x), _magnitude(x, exponent))
+
+
+def plain_power(x: Expr, exponent: Expr) -> Expr:
+    """Return ``x`` to the ``y``, which keeps the sign of odd powers."""
+    whole = _power(x, exponent, _chain, _chain)
+    return whole if whole is not None else binary("pow", x, exponent)
+
+
+def step(x: Expr) -> Expr:
+    """Return 0 below, 0.5 at and 1 above 0."""
+    return mul(0.5, add(unary("sign", x), 1.0))
+
+
+def clip(x: Expr, low: Expr | float, high: Expr | float) -> Expr:
+    """Return ``x`` held between ``low`` and ``high``."""
+    return binary("min", binary("max", x, low), high)
+
+
+def _unary(op: str) -> Function:
+    return Function(lambda x: unary(op, x))
+
+
+def _against_zero(op: str) -> Function:
+    return Function(lambda x: binary(op, x, 0.0))
+
+
+def _many(op: str) -> Callable[..., Expr]:
+    def build(*arguments: Expr) -> Expr:
+        result = arguments[0]
+        for argument in arguments[1:]:
+            result = binary(op, result, argument)
+        return result
+
+    return build
+
+
+def _only_ltpsa(name: str) -> str:
+    return f"ngspice knows {name}() only with ngbehavior=ltpsa"
+
+
+_SAME_NAME = (
+    *("exp", "abs", "sqrt", "floor", "ceil"),
+    *("sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+)
+
+_COMMON = {
+    **{
+        name: _unary(name)
+        for name in [
+            "exp",
+            "abs",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "asinh",
+            "acosh",
+            "atanh",
+        ]
+    },
+    "ln": _unary("log"),
+    "log": _unary("log"),
+    "log10": Function(lambda x: div(unary("log", x), 2.302585092994046)),
+    "nint": _unary("round"),
+    "sgn": _unary("sign"),
+    "ternary_fcn": Function(select, 3, 3),
+    "limit": Function(
+        clip,
+        3,
+        3,
+        "limit() holds its first argument between the others, as with ngbehavior=ltpsa; "
+        "ngspice's default mode draws a random number instead",
+    ),
+    "if": Function(select, 3, 3, _only_ltpsa("if")),
+    "stp": Function(step, caution=_only_ltpsa("stp")),
+}
+
+SIGNAL_FUNCTIONS: dict[str, Function] = {
+    **_COMMON,
+    "u": Function(step),
+    "u2": Function(lambda x: clip(x, 0.0, 1.0)),
+    "uramp": Function(lambda x: binary("max", x, 0.0)),
+    "min": Function(_many("min"), 2, 2),
+    "max": Function(_many("max"), 2, 2),
+    "pow": Function(power, 2, 2),
+    "pwr": Function(signed_power, 2, 2),
+    **{f"{op}0": _against_zero(op) for op in ("eq", "ne", "gt", "lt", "ge", "le")},
+}
+"""What a B source knows."""
+
+NUMBER_FUNCTIONS: dict[str, Function] = {
+    **_COMMON,
+    "min": Function(_many("min"), 2, None),
+    "max": Function(_many("max"), 2, None),
+    "pow": Function(plain_power, 2, 2),
+    "pwr": Function(power, 2, 2),
+    "sqr": Function(lambda x: mul(x, x)),
+    "arctan": _unary("atan"),
+    "int": Function(lambda x: mul(unary("sign", x), unary("floor", unary("abs", x)))),
+}
+"""What a ``.param`` or the value of an element knows."""
+
+NOT_YET = frozenset(["ddt", "idt", "sdt", "delay", "absdelay", "table", "pwl"])
+"""Functions netc recognises and refuses."""
+
+OPERATORS: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "+": add,
+    "-": sub,
+    "*": mul,
+    "/": div,
+    "^": power,
+    "<": lambda a, b: binary("lt", a, b),
+    "<=": lambda a, b: binary("le", a, b),
+    ">": lambda a, b: binary("gt", a, b),
+    ">=": lambda a, b: binary("ge", a, b),
+    "==": lambda a, b: binary("eq", a, b),
+    "!=": lambda a, b: binary("ne", a, b),
+    "&&": lambda a, b: binary("and", a, b),
+    "||": lambda a, b: binary("or", a, b),
+}
+"""Binary operators of both evaluators."""
+
+PREFIXES: dict[str, Callable[[Expr], Expr]] = {
+    "-": neg,
+    "+": lambda x: x,
+    "!": lambda x: unary("not", x),
+}
+"""Unary operators of both evaluators."""
