@@ -35,7 +35,7 @@ class Definition:
     residual: Expr | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Equations:
     """Builds the expressions of one circuit; families are referred to by number."""
 

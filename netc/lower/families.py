@@ -2,8 +2,9 @@
 
 Two branches are of one family when they have the same law (template, not text or subcircuit name), the same
 form of bound values, pins in the same families of nets, and the same place in the order of dependence.
-Nothing finer: a ladder of 200 sections is three families, not 600, because a family may reach its
-neighbours through any map of lanes.
+Nets that play different parts in the same kind of cell (a membrane and the state of a memristor, both
+grounded capacitors) are told apart by what is attached to them.  Nothing finer: a ladder of 200 sections
+is three families, not 600, because a family may reach its neighbours through any map of lanes.
 """
 
 from __future__ import annotations
@@ -62,7 +63,11 @@ def sort_into_families(circuit: Circuit, forest: Forest, order: Order) -> Famili
     """Return the families of ``circuit``; deterministic, in deck order."""
     base = _base_classes(circuit, forest)
     sensed = {c for b in circuit.branches for c in b.currents}
-    nets, net_place = _net_families(circuit, forest, order, base, sensed)
+    parts = [0] * len(circuit.nets)
+    nets, net_place = _net_families(circuit, forest, order, base, sensed, parts)
+    branches, branch_place = _branch_families(circuit, forest, order, base, net_place)
+    parts = _parts_played(circuit, nets, branch_place)
+    nets, net_place = _net_families(circuit, forest, order, base, sensed, parts)
     branches, branch_place = _branch_families(circuit, forest, order, base, net_place)
     families = Families(nets, branches, net_place, branch_place)
     for family in branches:
@@ -110,7 +115,7 @@ def _base_classes(circuit: Circuit, forest: Forest) -> list[Hashable]:
 
 
 def _net_families(
-    circuit: Circuit, forest: Forest, order: Order, base: list[Hashable], sensed: set[int]
+    circuit: Circuit, forest: Forest, order: Order, base: list[Hashable], sensed: set[int], parts: list[int]
 ) -> tuple[list[NetFamily], list[tuple[int, int]]]:
     families: list[NetFamily] = []
     place: list[tuple[int, int]] = [(-1, -1)] * len(circuit.nets)
@@ -132,7 +137,7 @@ def _net_families(
                 bool(order.cycle[here] >= 0),
             )
             if number < 0:
-                key = ("root", step)
+                key = ("root", step, parts[net])
             else:
                 branch = circuit.branches[number]
                 controls = tuple(place[n][0] for pair in branch.voltages for n in pair)
@@ -143,6 +148,7 @@ def _net_families(
                     controls,
                     step,
                     late,
+                    parts[net],
                 )
         family = known.setdefault(key, len(families))
         if family == len(families):
@@ -188,6 +194,44 @@ def _branch_families(
         place[number] = (family, len(families[family].branches))
         families[family].branches.append(number)
     return families, place
+
+
+_SLIVER = 8
+"""A group this many times smaller than its like does not get an array of its own."""
+
+
+def _parts_played(circuit: Circuit, families: list[NetFamily], branch_place: list[tuple[int, int]]) -> list[int]:
+    """Number the parts nets play within their family, by the branch families attached and how.
+
+    A net that merely lacks some neighbours (the last section of a ladder), or a few whose neighbours are
+    of the same law but of another family (the first section), play the part of the others.
+    """
+    attached: list[set[tuple[int, int]]] = [set() for _ in circuit.nets]
+    for number, branch in enumerate(circuit.branches):
+        family = branch_place[number][0]
+        for position, net in enumerate((*branch.nets, *(n for pair in branch.voltages for n in pair))):
+            attached[net].add((family, position))
+    law = {branch_place[n][0]: id(b.law) for n, b in enumerate(circuit.branches)}
+    parts = [0] * len(circuit.nets)
+    for family_of in families:
+        groups: dict[frozenset[tuple[int, int]], list[int]] = {}
+        for net in family_of.nets:
+            groups.setdefault(frozenset(attached[net]), []).append(net)
+        kept: list[tuple[set[tuple[int, int]], int]] = []
+        for around, nets in sorted(groups.items(), key=lambda g: (-len(g[1]), g[1][0])):
+            laws = {(law[f], p) for f, p in around}
+            for part, (known, size) in enumerate(kept):
+                known_laws = {(law[f], p) for f, p in known}
+                alike = laws <= known_laws or known_laws <= laws
+                if around <= known or known <= around or (alike and len(nets) * _SLIVER <= size):
+                    known |= around
+                    break
+            else:
+                part = len(kept)
+                kept.append((set(around), len(nets)))
+            for net in nets:
+                parts[net] = part
+    return parts
 
 
 def _sort_lanes(circuit: Circuit, families: Families, family: BranchFamily) -> None:
