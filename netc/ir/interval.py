@@ -316,6 +316,7 @@ def _divide(a: Interval, b: Interval) -> Interval:
 
 
 def _power(a: Interval, b: Interval) -> Interval:
+    a = a[0] + 0.0, a[1] + 0.0  # no negative zeros, whose odd powers have the wrong sign of infinity
     corners = _hull(*(np.power(x, y) for x in a for y in b))
     whole = (b[0] == b[1]) & (b[0] == np.rint(b[0]))
     even = whole & (np.mod(b[0], 2) == 0)

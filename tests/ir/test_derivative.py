@@ -31,8 +31,25 @@ FULL = Assemble(
 ENVIRONMENT = {X: np.array([[0.31, 0.62, 0.47]]), P: np.array([1.3, 0.7, 2.1]), Time(): np.array([0.4])}
 POINTS = Columns(Const(0.0), Const(0.4), add(mul(P, 0.1), 0.6)), Columns(P, Const(2.0), mul(P, P))
 
+SMOOTH = [
+    "neg",
+    "exp",
+    "log",
+    "sqrt",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "atanh",
+]
 EXPRESSIONS = {
-    **{op: unary(op, X) for op in ("neg exp log sqrt sin cos tan asin acos atan sinh cosh tanh asinh atanh").split()},
+    **{op: unary(op, X) for op in SMOOTH},
     "acosh": unary("acosh", add(X, 1.5)),
     "abs": unary("abs", sub(X, 0.5)),
     "sigmoid": unary("sigmoid", div(sub(X, 0.5), 0.1)),

@@ -1,0 +1,127 @@
+"""The right-hand side of a program and its Jacobian at a point, in numpy float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from netc.ir.derivative import tangents
+from netc.ir.interpret import evaluate
+from netc.ir.nodes import Expr, Input, Parameter, State, Time, Unknown
+from netc.ir.program import Program
+from netc.ir.sparsity import column_groups, dependence
+
+Array = np.ndarray[Any, np.dtype[Any]]  # float64
+
+_SEEDED_VALUES = 20_000_000
+"""Most numbers a lane array may hold over all seeds evaluated at once (160 MB)."""
+
+
+class Linearisation:
+    """``f(x)`` and ``J = df/dx`` of all states of a program, one after the other, at fixed time and inputs.
+
+    Columns of ``J`` that share no row are seeded together (Curtis, Powell and Reid 1974), so a circuit of cells
+    that do not read each other costs as many tangents as a cell has states.
+
+    Args:
+        program: without algebraic blocks.
+        inputs: value of every input, or one number for all.
+        time: in seconds.
+        values: physical values by parameter block that replace the program's own.
+    """
+
+    def __init__(
+        self, program: Program, *, inputs: Any = 1.0, time: float = 0.0, values: Mapping[str, Any] | None = None
+    ) -> None:
+        if program.algebraic:
+            raise ValueError("the algebraic blocks have to be solved first")
+        self.program = program
+        self.leaves = tuple(State(block.name, block.size) for block in program.states)
+        self.names = tuple(lane for block in program.states for lane in block.lanes)
+        self._ends = np.cumsum([leaf.size for leaf in self.leaves], dtype=np.int64)
+        self._around: dict[Expr, Array] = {Time(): np.array([time])}
+        for block in program.parameters:
+            value = np.asarray((values or {}).get(block.name, block.values), dtype=np.float64)
+            self._around[Parameter(block.name, len(value))] = value
+        driven = np.broadcast_to(np.asarray(inputs, dtype=np.float64), (sum(b.size for b in program.inputs),))
+        for inlet in program.inputs:
+            self._around[Input(inlet.name, inlet.size)] = driven[None, : inlet.size]
+            driven = driven[inlet.size :]
+        self._derivatives = tuple(block.derivative for block in program.states)
+
+    @property
+    def size(self) -> int:
+        """Number of states."""
+        return len(self.names)
+
+    def initial(self) -> Array:
+        """Return the initial values of all states, ``(size,)``."""
+        return self._joined(evaluate([block.initial for block in self.program.states], self._around))
+
+    def split(self, x: Array) -> dict[str, Array]:
+        """Return ``x`` as arrays by state block name."""
+        parts = np.split(x, self._ends[:-1])
+        return {leaf.name: part for leaf, part in zip(self.leaves, parts, strict=True)}
+
+    def rate_of_change(self, x: Array) -> Array:
+        """Return ``f(x)``, ``(size,)``, in units of each state per second."""
+        return self._joined(evaluate(self._derivatives, self._environment(x)))
+
+    def jacobian(self, x: Array) -> Array:
+        """Return ``J(x)``, ``(size, size)``, ``J[k, l] = d f_k / d x_l`` in SI units."""
+        result = np.zeros((self.size, self.size))
+        rows, columns, group_of = self._sparsity
+        groups = int(group_of.max(initial=-1)) + 1
+        widest = max((leaf.size for leaf in self._around), default=1)
+        chunk = max(1, _SEEDED_VALUES // widest)
+        for start in range(0, groups, chunk):
+            count = min(chunk, groups - start)
+            seeded = group_of[None, :] == np.arange(start, start + count)[:, None]
+            directions = np.split(seeded.astype(np.float64), self._ends[:-1], axis=1)
+            environment = self._environment(x) | dict(zip(self._seeds, directions, strict=True))
+            products = self._joined(evaluate(self._moved, environment), count)
+            here = (group_of[columns] >= start) & (group_of[columns] < start + count)
+            result[rows[here], columns[here]] = products[group_of[columns[here]] - start, rows[here]]
+        return result
+
+    def _environment(self, x: Array) -> dict[Expr, Array]:
+        parts = self.split(x)
+        return self._around | {leaf: parts[leaf.name][None, :] for leaf in self.leaves}
+
+    def _joined(self, values: list[Array], batch: int = 0) -> Array:
+        lead = (batch,) if batch else (1,)
+        wide = [np.broadcast_to(v, (*lead, leaf.size)) for v, leaf in zip(values, self.leaves, strict=True)]
+        joined = np.concatenate([np.zeros((*lead, 0)), *wide], axis=1)
+        return joined if batch else joined[0]
+
+    @cached_property
+    def _seeds(self) -> tuple[Expr, ...]:
+        return tuple(Unknown(f"seed of {leaf.name}", leaf.size) for leaf in self.leaves)
+
+    @cached_property
+    def _moved(self) -> tuple[Expr, ...]:
+        """How each derivative moves when the states move by the seeds."""
+        return tangents(self._derivatives, dict(zip(self.leaves, self._seeds, strict=True)))
+
+    @cached_property
+    def _sparsity(self) -> tuple[Array, Array, Array]:
+        """Rows and columns of what may differ from 0 in the Jacobian, and the group of each column (-1: empty)."""
+        blocks = []
+        for derivative, target in zip(self._derivatives, self.leaves, strict=True):
+            row = []
+            for leaf in self.leaves:
+                found = dependence(derivative, leaf)
+                if found is None:
+                    found = sparse.csr_matrix((target.size, leaf.size), dtype=bool)
+                row.append(found if found.shape[0] == target.size else found[np.zeros(target.size, dtype=int)])
+            blocks.append(row)
+        pattern = sparse.bmat(blocks, format="csr") if blocks else sparse.csr_matrix((0, 0), dtype=bool)
+        group_of = np.full(self.size, -1)
+        for number, members in enumerate(column_groups(pattern)):
+            group_of[members] = number
+        rows, columns = pattern.nonzero()
+        return rows, columns, group_of

@@ -1,0 +1,198 @@
+"""The operating point: the states at which nothing moves at time 0, what ``.tran`` without ``uic`` starts from.
+
+Capacitors are open, inductors are shorts: in the states that is simply ``f(x, t=0) = 0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netc.diagnostics import Diagnostic, NetcError, Severity
+from netc.ir.nodes import Parameter
+from netc.ir.program import ParameterBlock, Program
+from netc.runtime.linearise import Linearisation
+
+Array = np.ndarray[Any, np.dtype[Any]]  # float64
+
+_NEWTON_STEPS = 60
+_PSEUDO_STEPS = 400
+_RELATIVE = 1e-9
+_ABSOLUTE = 1e-12
+_RANK = 1e-11
+"""Singular values below this share of the largest count as 0 (rows and columns are scaled to 1 first)."""
+
+
+def operating_point(
+    program: Program, *, held: Mapping[str, float] | None = None, inputs: Any = None
+) -> dict[str, Array]:
+    """Return the states at which ``f(x, t=0) = 0`` with the program's own parameters.
+
+    Damped Newton from the initial values; where that fails, implicit Euler with a growing step follows the
+    circuit to rest (pseudo-transient continuation, Kelley and Keyes 1998), and Newton finishes.  Each Newton
+    step is the shortest one, so a state that nothing moves or holds, such as the memory of an ideal device at
+    zero volts, keeps its initial value.
+
+    Args:
+        program: without algebraic blocks.
+        held: values of states by lane name (``.ic``), which stay as they are.
+        inputs: value of each input or one number for all; ``None`` means 1, the deck's own sources.
+
+    Returns:
+        Arrays ``(lanes,)`` by name of state block, SI units.
+
+    Raises:
+        NetcError: for a held name that is no state, or where no operating point is found.
+        ValueError: for a program with algebraic blocks.
+    """
+    linear = Linearisation(program, inputs=1.0 if inputs is None else inputs)
+    start = linear.initial()
+    free = np.ones(linear.size, dtype=bool)
+    for name, value in (held or {}).items():
+        places = [k for k, lane in enumerate(linear.names) if lane == name]
+        if not places:
+            raise NetcError(f"{name!r} is held by .ic but is no state", hint="give .ic to nodes with a capacitor")
+        start[places] = value
+        free[places] = False
+    if not free.any():
+        return linear.split(start)
+    with np.errstate(all="ignore"):
+        found, point = _newton(linear, start, free)
+        if not found:
+            found, point = _newton(linear, _relax(linear, start, free), free)
+    if not found:
+        raise _not_found(linear, point, free)
+    return linear.split(point)
+
+
+def with_initial(program: Program, point: Mapping[str, Any]) -> Program:
+    """Return ``program`` with the states starting at ``point``, kept as parameter blocks of the role ``initial``.
+
+    Args:
+        program: any program.
+        point: arrays ``(lanes,)`` by name of state block; states that are missing keep their initial value.
+
+    Raises:
+        ValueError: for a name that is no state block or a wrong shape.
+    """
+    unknown = set(point) - {block.name for block in program.states}
+    if unknown:
+        raise ValueError(f"there is no state block {min(unknown)!r}")
+    taken = {block.name for block in program.parameters}
+    blocks, states = [], []
+    for state in program.states:
+        if state.name not in point:
+            states.append(state)
+            continue
+        values = np.array(point[state.name], dtype=np.float64)
+        if values.shape != (state.size,):
+            raise ValueError(f"state {state.name!r} has shape {(state.size,)}, not {values.shape}")
+        name = f"initial_{state.name}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        blocks.append(ParameterBlock(name, "initial", state.unit, values, state.lanes, state.spans))
+        states.append(replace(state, initial=Parameter(name, state.size)))
+    return replace(program, parameters=(*program.parameters, *blocks), states=tuple(states))
+
+
+def _newton(linear: Linearisation, start: Array, free: Array) -> tuple[bool, Array]:
+    """Damped Newton with least-norm steps: whether it converged, and where it ended."""
+    x = start.copy()
+    f = linear.rate_of_change(x)
+    for _ in range(_NEWTON_STEPS):
+        jacobian = linear.jacobian(x)[np.ix_(free, free)]
+        if not (np.isfinite(f).all() and np.isfinite(jacobian).all()):
+            return False, x
+        rows = _row_scale(jacobian)
+        step = np.zeros_like(x)
+        step[free] = _shortest_solution(jacobian, -f[free])
+        size = np.abs(f[free] / rows)
+        small = _RELATIVE * np.abs(x) + _ABSOLUTE
+        at_rest = bool((size <= 1e3 * small[free]).all())
+        if at_rest and (np.abs(step) <= small).all():
+            return True, x
+        damping = 1.0
+        norm = np.linalg.norm(f[free] / rows)
+        while damping > 1e-4:
+            trial = x + damping * step
+            f_trial = linear.rate_of_change(trial)
+            if np.isfinite(f_trial).all() and np.linalg.norm(f_trial[free] / rows) <= (1 - 1e-4 * damping) * norm:
+                break
+            damping /= 2
+        else:
+            return at_rest, x
+        x, f = trial, f_trial
+    return False, x
+
+
+def _relax(linear: Linearisation, start: Array, free: Array) -> Array:
+    """Follow the circuit towards rest by implicit Euler, one Newton step each, the step growing while all is well."""
+    x = start.copy()
+    f = linear.rate_of_change(x)
+    scale = np.maximum(np.abs(x), 1e-3)
+    fastest = float(np.max(np.abs(f[free]) / scale[free], initial=0.0))
+    h = 0.1 / fastest if 0 < fastest < np.inf else 1e-9
+    longest = 1e6 * max(h, _span(linear))
+    for _ in range(_PSEUDO_STEPS):
+        jacobian = linear.jacobian(x)[np.ix_(free, free)]
+        if not np.isfinite(jacobian).all():
+            break
+        step = np.zeros_like(x)
+        step[free] = _shortest_solution(np.eye(int(free.sum())) / h - jacobian, f[free])
+        trial = x + step
+        f_trial = linear.rate_of_change(trial)
+        # the corrector's defect: how far one Newton step is from the implicit step itself
+        defect = np.abs(step - h * f_trial)[free] / (np.abs(x) + np.abs(step) + 1e-3)[free]
+        if np.isfinite(f_trial).all() and np.max(np.minimum(defect, np.abs(step)[free] / scale[free])) < 0.5:
+            x, f, scale = trial, f_trial, np.maximum(np.abs(trial), 1e-3)
+            h *= 1.5
+        else:
+            h /= 4
+        if h > longest or h < 1e-30:
+            break
+    return x
+
+
+def _span(linear: Linearisation) -> float:
+    """Return the stop time of the linearised program in seconds, 1 where it has none."""
+    timing = linear.program.timing
+    return timing.tstop if timing else 1.0
+
+
+def _row_scale(jacobian: Array) -> Array:
+    """What turns a rate of change into a distance: the largest slope of each row, 1 for an empty row."""
+    largest = np.abs(jacobian).max(axis=1, initial=0.0)
+    return np.where(largest > 0, largest, 1.0)
+
+
+def _shortest_solution(matrix: Array, right: Array) -> Array:
+    """The least-norm solution of ``matrix @ y = right``, after scaling rows and columns to 1."""
+    rows = np.abs(matrix).max(axis=1, initial=0.0)
+    rows = np.where(rows > 0, rows, 1.0)
+    scaled = matrix / rows[:, None]
+    columns = np.abs(scaled).max(axis=0, initial=0.0)
+    columns = np.where(columns > 0, columns, 1.0)
+    solution, *_ = np.linalg.lstsq(scaled / columns, right / rows, rcond=_RANK)
+    return np.asarray(solution) / columns
+
+
+def _not_found(linear: Linearisation, point: Array, free: Array) -> NetcError:
+    f = np.where(free, np.abs(linear.rate_of_change(point)), 0.0)
+    worst = int(np.argmax(np.where(np.isnan(f), np.inf, f / np.maximum(np.abs(point), 1e-3))))
+    blocks = [(block, lane) for block in linear.program.states for lane in range(block.size)]
+    block, lane = blocks[worst]
+    span = block.spans[lane] if lane < len(block.spans) else None
+    return NetcError(
+        [
+            Diagnostic(
+                Severity.ERROR,
+                f"no operating point was found: {linear.names[worst]} still moves at {f[worst]:.3g} {block.unit}/s",
+                span,
+                "add uic to .tran to start from the initial conditions, or fix the node with .ic",
+            )
+        ]
+    )
