@@ -64,8 +64,7 @@ class Linearisation:
 
     def split(self, x: Array) -> dict[str, Array]:
         """Return ``x`` as arrays by state block name."""
-        parts = np.split(x, self._ends[:-1])
-        return {leaf.name: part for leaf, part in zip(self.leaves, parts, strict=True)}
+        return {leaf.name: x[end - leaf.size : end] for leaf, end in zip(self.leaves, self._ends, strict=True)}
 
     def rate_of_change(self, x: Array) -> Array:
         """Return ``f(x)``, ``(size,)``, in units of each state per second."""

@@ -127,6 +127,9 @@ def test_time_derivative_and_what_does_not_move():
     sine = mul(2.0, unary("sin", mul(3.0, Time())))
     found = evaluate([derivative.time_derivative(sine)], ENVIRONMENT)[0]
     assert found == pytest.approx(6 * np.cos(1.2))
+    ramp = Interpolate(Time(), Columns(Const(0.0), Const(0.3), Const(0.5)), Columns(Const(0.0), Const(1.0), Const(0.0)))
+    slopes = [evaluate([derivative.time_derivative(ramp)], {Time(): np.array([t])})[0][0] for t in (-1, 0.1, 0.4, 2)]
+    assert slopes == pytest.approx([0.0, 1 / 0.3, -5.0, 0.0])
     assert derivative.tangent(mul(P, P), {X: ONE}) is ZERO
     assert derivative.tangent(unary("floor", X), {X: ONE}) is ZERO
     assert derivative.diagonal(P, X) is ZERO

@@ -1,6 +1,7 @@
 """Operating points against hand calculation and against ngspice."""
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from netc.diagnostics import NetcError, Span
 from netc.ir.build import ONE, add, binary, div, mul, neg, select, sub, unary
 from netc.ir.interpret import simulate
-from netc.ir.nodes import Const, Parameter, State, Time
-from netc.ir.program import Observable, ParameterBlock, Program, StateBlock, Timing
+from netc.ir.nodes import Const, Gather, Index, Input, Parameter, State, Time
+from netc.ir.program import InputBlock, Observable, ParameterBlock, Program, StateBlock, Timing
 from netc.runtime.linearise import Linearisation
 from netc.runtime.operating_point import operating_point, with_initial
 
@@ -171,6 +172,16 @@ def test_a_source_into_a_capacitor_has_no_operating_point():
 def test_time_is_zero_and_inputs_are_given():
     v = State("v")
     assert operating_point(program(state("v", ["a"], sub(unary("cos", Time()), v))))["v"] == pytest.approx([1.0])
+    driven = replace(
+        program(state("v", ["a"], sub(Gather(Input("u", 2), Index([1])), v))),
+        inputs=(InputBlock("u", "amplitude", ("s1", "s2")),),
+    )
+    assert operating_point(driven)["v"] == pytest.approx([1.0])
+    assert operating_point(driven, inputs=[0.2, 0.7])["v"] == pytest.approx([0.7])
+
+
+def test_a_circuit_without_states_is_at_rest():
+    assert operating_point(program()) == {}
 
 
 def test_with_initial_starts_a_run_at_rest():

@@ -136,6 +136,10 @@ def test_growing_and_constant_states_have_no_limit():
     assert found.states[0].fastest_rate == 3.0
 
 
+def test_a_circuit_without_states_has_no_limit():
+    assert analyse(program([])).limit == math.inf
+
+
 def test_the_limit_is_where_euler_breaks():
     rc = program([state("v", ["a"], neg(div(State("v"), 1e-3)), initial=1.0)])
     limit = analyse(rc).limit
