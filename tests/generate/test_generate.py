@@ -1,0 +1,179 @@
+"""Generated decks: what they say, and that ngspice and the intended equations agree on them."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netc.diagnostics import NetcError
+from netc.generate import generate, write
+from netc.generate.network import engineering
+from tests.netlists.plain_ngspice import MifNeurons, alpha, nrmse, simulate
+
+
+def _cards(text: str, pattern: str) -> list[str]:
+    return re.findall(rf"(?m)^{pattern}.*$", text)
+
+
+def _resistances(text: str, crossbar: int, suffix: str = "") -> np.ndarray:
+    """Synapses of a crossbar, ohm, shape (word lines, neurons)."""
+    found = re.findall(rf"(?m)^r{crossbar}_(\d+)_(\d+){suffix} \S+ \S+ (\S+)$", text)
+    values = np.zeros((max(int(i) for i, _, _ in found), max(int(j) for _, j, _ in found)))
+    for i, j, value in found:
+        values[int(i) - 1, int(j) - 1] = float(value)
+    return values
+
+
+def test_same_arguments_give_the_same_text() -> None:
+    assert generate((5, 4, 3)) == generate([5, 4, 3])
+    assert generate((5, 4, 3), seed=1) != generate((5, 4, 3), seed=2)
+
+
+def test_counts_of_the_buffered_form() -> None:
+    text = generate((5, 4, 3))
+    assert len(_cards(text, r"r\d_")) == 2 * (5 * 4 + 4 * 3)
+    assert len(_cards(text, r"ein\d+ ")) == 5
+    assert len(_cards(text, r"e2_")) == 4
+    assert len(_cards(text, "vb")) == len(_cards(text, r"f\d_")) == 2 * (4 + 3)
+    assert len(_cards(text, "xn")) == 4 + 3
+    names = [line.split()[0] for line in text.splitlines()[1:] if re.match("[a-z]", line)]
+    assert len(names) == len(set(names))
+
+
+def test_natural_order() -> None:
+    text = generate((12, 11, 2))
+    assert [card.split()[0] for card in _cards(text, "ein")] == [f"ein{i}" for i in range(1, 13)]
+    assert [card.split()[0] for card in _cards(text, "xn1_")] == [f"xn1_{j}" for j in range(1, 12)]
+
+
+def test_directives_bound_every_synapse() -> None:
+    text = generate((5, 4, 3), ron=2e3, roff=50e3)
+    assert _cards(text, r"\*\.netc") == [
+        "*.netc input ein*",
+        "*.netc output m2_*",
+        "*.netc train r1_* min=2k max=50k",
+        "*.netc train r2_* min=2k max=50k",
+    ]
+    for crossbar, suffix in ((1, "p"), (1, "m"), (2, "p"), (2, "m")):
+        values = _resistances(text, crossbar, suffix)
+        assert values.min() >= 2e3 and values.max() <= 50e3
+
+
+def test_initial_weights() -> None:
+    """w = (G+ - G-) / (1/Ron - 1/Roff) is uniform within +-scale / sqrt(fan-in), and pairs share a middle."""
+    text = generate((100, 50), init_scale=1.5)
+    plus, minus = 1 / _resistances(text, 1, "p"), 1 / _resistances(text, 1, "m")
+    full = 1 / 1e3 - 1 / 100e3
+    weights = (plus - minus) / full
+    assert np.abs(weights).max() <= 0.15 + 1e-4
+    assert weights.std() == pytest.approx(0.15 / np.sqrt(3), rel=0.05)
+    np.testing.assert_allclose((plus + minus) / 2, (1 / 1e3 + 1 / 100e3) / 2, rtol=1e-4)
+
+
+def test_mirror_gains() -> None:
+    full = 1 / 1e3 - 1 / 100e3
+    text = generate((5, 4, 3), input_current=7e-6, transconductance=1e-3, read_voltage=50e-3)
+    assert 50e-3 * full * _gain(text, 1) == pytest.approx(7e-6, rel=1e-6)
+    assert full * _gain(text, 2) == pytest.approx(1e-3, rel=1e-6)
+    assert _gain(generate((5, 4, 3), attenuation=(0.25, 0.5)), 2) == 0.5
+
+
+def _gain(text: str, crossbar: int) -> float:
+    digits = _cards(text, rf"f{crossbar}_1p ")[0].split()[-1]
+    return float(digits.removesuffix("m")) * (1e-3 if digits.endswith("m") else 1)
+
+
+def test_deck_is_self_contained() -> None:
+    text = generate((3, 2))
+    assert not re.search(r"(?mi)^\.(include|lib)", text)
+    assert text.splitlines()[-1] == ".end"
+    assert text.count(".subckt") == text.count(".ends") == 2
+
+
+@given(st.floats(1e-14, 1e8))
+@settings(max_examples=200, deadline=None)
+def test_engineering_notation_reads_back(value: float) -> None:
+    scale = {"meg": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
+    match = re.fullmatch(r"([0-9.]+)([a-z]*)", engineering(value))
+    assert match
+    digits, suffix = match.groups()
+    assert float(digits) * scale[suffix] == pytest.approx(value, rel=1e-6)
+    assert 1 <= float(digits) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layers": (5,)}, "two layers or more"),
+        ({"layers": (5, 0)}, "whole number from 1"),
+        ({"layers": (5, 2.5)}, "whole number from 1"),
+        ({"layers": (100_000, 100_000)}, "more than"),
+        ({"ron": -1.0}, "ron must be a positive number"),
+        ({"ron": float("nan")}, "ron must be a positive number"),
+        ({"ron": 1e3, "roff": 1e3}, "must be greater than ron"),
+        ({"init_scale": -1.0}, "init_scale"),
+        ({"attenuation": (1.0,)}, "2 positive numbers"),
+        ({"attenuation": (1.0, 1.0), "passive": True}, "no mirrors"),
+        ({"line_capacitance": 1e-12}, "line_resistance"),
+        ({"pulse_width": 10e-6}, "two steps"),
+        ({"pulse_period": 0.1e-3}, "too short"),
+        ({"steps": 0}, "steps must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"neuron": {"colour": 1.0}}, "no parameter 'colour'"),
+    ],
+)
+def test_bad_values_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(NetcError, match=message):
+        generate(**{"layers": (4, 3, 2), **arguments})
+
+
+def test_all_bad_values_are_reported_together() -> None:
+    with pytest.raises(NetcError) as caught:
+        generate((4, 2), ron=-1.0, step=0.0, steps=0)
+    assert len(caught.value.diagnostics) == 3
+
+
+def test_write_makes_the_folder(tmp_path: Path) -> None:
+    path = write(tmp_path / "deep" / "network.cir", generate((3, 2)))
+    assert path.read_text() == generate((3, 2))
+    with pytest.raises(NetcError, match="cannot write"):
+        write(path / "below_a_file.cir", "")
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("passive", [False, True])
+def test_ngspice_agrees_with_the_intended_equations(passive: bool, tmp_path: Path) -> None:
+    layers = (8, 4, 2)
+    text = generate(layers, passive=passive, seed=3)
+    waves = simulate(text, tmp_path)
+    suffixes = ("",) if passive else ("p", "m")
+    banks = [[1 / _resistances(text, crossbar, suffix) for suffix in suffixes] for crossbar in (1, 2)]
+    dt, steps = 10e-6, 1000
+    word = alpha(steps, dt, 1e-3) * (0.5 if passive else 50e-3)
+    neurons, membranes = MifNeurons(6), np.zeros((steps + 1, 6))
+    for n in range(steps):
+        lines = (np.full(8, word[n]), neurons.voltage[:4])
+        if passive:
+            first = banks[0][0] * (lines[0][:, None] - neurons.voltage[:4])
+            second = banks[1][0] * (lines[1][:, None] - neurons.voltage[4:])
+            current = np.concatenate([first.sum(0) - second.sum(1), second.sum(0)])
+        else:
+            current = np.concatenate([_gain(text, k + 1) * lines[k] @ (banks[k][0] - banks[k][1]) for k in (0, 1)])
+        neurons.step(current, dt)
+        membranes[n + 1] = neurons.voltage
+    for k, name in enumerate(["v(m1_1)", "v(m1_2)", "v(m1_3)", "v(m1_4)", "v(m2_1)", "v(m2_2)"]):
+        assert nrmse(waves, name, np.arange(steps + 1) * dt, membranes[:, k]) < 0.01, name
+
+
+@pytest.mark.ngspice
+def test_line_parasitics_and_neuron_parameters_run(tmp_path: Path) -> None:
+    """A slow line lags, and a shorter memory changes the waveform."""
+    plain = simulate(generate((4, 3, 2)), tmp_path)
+    slow = simulate(generate((4, 3, 2), line_capacitance=100e-9, line_resistance=1e3), tmp_path)
+    assert np.argmax(slow["v(w1_1)"]) != np.argmax(plain["v(w1_1)"])
+    assert "v(b1_1p)" in slow
+    passive = simulate(generate((4, 3, 2), passive=True, line_capacitance=10e-9, neuron={"k": 0.1}), tmp_path)
+    assert np.isfinite(passive["v(m2_1)"]).all()
