@@ -33,7 +33,11 @@ DEFAULT_TIMEOUT = 600.0
 DEFAULT_MEMORY_LIMIT = 8 << 30
 
 _TRAN = re.compile(r"^\.tran\s+(\S+)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
-_CURRENT = re.compile(r"(?:i\((?P<raw>.+)\)|(?P<shared>.+)#branch|(?P<device>@.+\[i\]))\Z")
+_COMMAND = re.compile(
+    r"^\s*(\.(control|exec|inc\w*|lib|hdl|pre_\w+|shell|source|write\w*|wrdata|measure|meas)\b|\*\s*#|\*ng_script\S*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CURRENT = re.compile(r"(?:i\((?P<raw>.+)\)|(?P<shared>.+)#branch|(?P<device>@.+))\Z")
 _COMPLAINT = re.compile(r"error|doanalyses|fatal|undefined|cannot|no such|unknown|singular|too many|out of range", re.I)
 _NOISE = re.compile(
     r"simulation interrupted|there aren't any circuits|circuit not parsed|no active circuit|fatal error in ngspice"
@@ -79,8 +83,8 @@ def run(
     """Simulate ``text`` and return its waveforms.
 
     Args:
-        text: a netlist with a ``.tran`` card, from :func:`netc.ngspice.netlist.ngspice_text`.  Commands in it would be
-            obeyed: never pass a user's file as it is.
+        text: a netlist with a ``.tran`` card, from :func:`netc.ngspice.netlist.ngspice_text`.  Whatever would make
+            ngspice run a command or open a file is refused.
         nodes: the signals to return, all of which must be there; whatever ngspice gives when ``None``.
         timeout: wall seconds after which the process is killed.
         engine: ``pyspice``, ``batch``, or ``auto``: PySpice, and batch where PySpice itself fails.
@@ -91,6 +95,8 @@ def run(
         NetcError: ngspice is absent, rejects the netlist (its own sentence is quoted), stops before the end,
             crashes or runs out of time, or a wanted signal is not among its vectors.
     """
+    if match := _COMMAND.search(text):
+        raise NetcError(f"refused to pass '{match.group(0).strip()}' to ngspice: it runs commands or reads files")
     installation = installation or find_ngspice()
     notes: list[str] = []
     engines = require_engine(installation, engine)
@@ -151,15 +157,18 @@ class _Job:
         (scripts / "spinit").write_text("* no settings but ngspice's own\n", encoding="ascii")
         output = self.folder / "said.txt"
         with output.open("wb") as sink:
-            process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=self.folder,
+                    env=self._environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise _EngineFailed(f"{command[0]} cannot be started: {error.strerror}") from error
             try:
                 _limit(process.pid, self.timeout, self.memory_limit)
                 status = process.wait(self.timeout)
@@ -306,8 +315,8 @@ def signal_name(vector: str) -> str:
     name = vector.lower()
     if match := _CURRENT.match(name):
         element = match.group("raw") or match.group("shared") or match.group("device")
-        if element.startswith("@") and element.endswith("[i]"):
-            element = element[1:-3]
+        if element.startswith("@"):
+            element = element[1:].partition("[")[0]
         kind, dot, path = element.partition(".")
         if dot and len(kind) == 1 and path.rsplit(".", 1)[-1].startswith(kind):
             element = path

@@ -148,7 +148,8 @@ def _spikes(
 def _matched_shifts(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return |time difference| of the pairs of spikes that are each other's nearest (all, in order, if as many)."""
     if len(ours) == len(theirs):
-        return np.abs(ours - theirs)
+        in_order: np.ndarray = np.abs(ours - theirs)
+        return in_order
     if not len(ours) or not len(theirs):
         return np.empty(0)
     distance = np.abs(ours[:, None] - theirs[None, :])

@@ -1,8 +1,8 @@
 """Where ngspice is on this machine: the executable, the shared library, PySpice.
 
-Looked up in this order: the folder named by ``NETC_NGSPICE_DIR``, then ``.tools/ngspice`` beside the virtual
-environment or in the checkout (what an unpacked Debian package looks like: ``usr/bin``, ``usr/lib/<triplet>``),
-then what the system offers (``NGSPICE_LIBRARY_PATH``, the loader's own search, ``PATH``).
+Looked up in this order: the folder named by ``NETC_NGSPICE_DIR``, what the system offers (``NGSPICE_LIBRARY_PATH``, the
+loader's own search, ``PATH``), then ``.tools/ngspice`` beside the virtual environment or in the checkout.  A folder may
+look like an unpacked Debian package (``usr/bin``, ``usr/lib/<triplet>``) or have ``bin`` and ``lib``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,11 @@ _INSTALL_HINT = (
     "dpkg-deb -x FILE .tools/ngspice for both; or set NETC_NGSPICE_DIR to a folder "
     "that holds bin/ngspice and lib/libngspice.so"
 )
+
+
+_BINARIES = ("usr/bin/ngspice", "bin/ngspice")
+_LIBRARIES = ("usr/lib/*/libngspice.so*", "usr/lib/libngspice.so*", "lib/libngspice.so*")
+_LIBRARY_FOLDERS = ("usr/lib", "usr/lib/*-linux-*", "lib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +60,18 @@ class Installation:
 
 def find_ngspice() -> Installation:
     """Look for ngspice and PySpice; never raises, imports neither."""
-    folders = list(_local_folders())
-    executable = _first(folder / binary for folder in folders for binary in ("usr/bin/ngspice", "bin/ngspice"))
-    local_library = _first(path for folder in folders for path in _libraries(folder))
-    system_library = os.environ.get("NGSPICE_LIBRARY_PATH") or ctypes.util.find_library("ngspice")
-    library = local_library or system_library
-    library_folders = tuple(
-        dict.fromkeys(
-            str(path)
-            for folder in folders
-            for pattern in ("usr/lib", "usr/lib/*-linux-*", "lib")
-            for path in sorted(folder.glob(pattern))
-        )
+    named, local = _named_folders(), _local_folders()
+    executable = _first(named, _BINARIES) or shutil.which("ngspice") or _first(local, _BINARIES)
+    library = (
+        _first(named, _LIBRARIES)
+        or os.environ.get("NGSPICE_LIBRARY_PATH")
+        or ctypes.util.find_library("ngspice")
+        or _first(local, _LIBRARIES)
     )
-    executable = executable or shutil.which("ngspice")
+    used = [f for f in (*named, *local) if any(path and Path(path).is_relative_to(f) for path in (executable, library))]
+    library_folders = tuple(
+        str(path) for folder in used for pattern in _LIBRARY_FOLDERS for path in sorted(folder.glob(pattern))
+    )
     try:
         pyspice: str | None = importlib.metadata.version("PySpice")
     except importlib.metadata.PackageNotFoundError:
@@ -98,25 +101,22 @@ def require_engine(installation: Installation, engine: str) -> tuple[str, ...]:
     return (engine,)
 
 
-def _local_folders() -> Iterator[Path]:
+def _named_folders() -> list[Path]:
     named = os.environ.get("NETC_NGSPICE_DIR")
-    candidates = [Path(named)] if named else []
-    candidates += [Path(sys.prefix).parent / ".tools" / "ngspice"]
+    return [Path(named).absolute()] if named else []
+
+
+def _local_folders() -> list[Path]:
+    candidates = [Path(sys.prefix).parent]
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file():
-        candidates.append(checkout / ".tools" / "ngspice")
-    for candidate in dict.fromkeys(path.absolute() for path in candidates):
-        if candidate.is_dir():
-            yield candidate
+        candidates.append(checkout)
+    return [path / ".tools" / "ngspice" for path in dict.fromkeys(candidates)]
 
 
-def _libraries(folder: Path) -> Iterator[Path]:
-    for pattern in ("usr/lib/*/libngspice.so*", "usr/lib/libngspice.so*", "lib/libngspice.so*"):
-        yield from sorted(folder.glob(pattern))
-
-
-def _first(paths: Iterator[Path]) -> str | None:
-    return next((str(path) for path in paths if path.is_file()), None)
+def _first(folders: Iterable[Path], patterns: Iterable[str]) -> str | None:
+    found = (path for folder in folders for pattern in patterns for path in sorted(folder.glob(pattern)))
+    return next((str(path) for path in found if path.is_file()), None)
 
 
 def _version(executable: str, library_folders: tuple[str, ...]) -> str | None:

@@ -54,12 +54,14 @@ def current_vector(name: str) -> str:
     """Return the ngspice vector that holds the current of element ``name``, first node to second.
 
     A voltage source, an inductor and their like have a branch of their own (``v.xn.v1#branch``); of other elements
-    ngspice saves the device's current (``@r.xn.r1[i]``).
+    ngspice saves the device's current (``@r.xn.r1[i]``; an independent source calls it ``current``).
     """
     *path, element = name.split(".")
     letter = element[:1]
     device = ".".join([letter, *path, element]) if path else element
-    return f"{device}#branch" if letter in ("v", "e", "h", "l") else f"@{device}[i]"
+    if letter in ("v", "e", "h", "l"):
+        return f"{device}#branch"
+    return f"@{device}[current]" if letter == "i" else f"@{device}[i]"
 
 
 def _cards(deck: Deck, cards: Iterable[Card]) -> Iterator[str]:

@@ -45,9 +45,9 @@ def main() -> int:
     plot_name = simulator.last_plot
     if plot_name.startswith("tran"):  # without an analysis the last plot is "const"
         vectors = {name.lower(): np.asarray(vector._data) for name, vector in simulator.plot(None, plot_name).items()}
-        values = np.lib.format.open_memmap(
-            "values.npy", mode="w+", dtype=np.float64, shape=(len(vectors), len(vectors["time"]))
-        )
+        points = len(vectors["time"])
+        vectors = {name: values for name, values in vectors.items() if len(values) == points}  # unknown ones are empty
+        values = np.lib.format.open_memmap("values.npy", mode="w+", dtype=np.float64, shape=(len(vectors), points))
         for row, vector in enumerate(vectors.values()):
             values[row] = vector
         values.flush()
