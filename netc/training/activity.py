@@ -1,0 +1,50 @@
+"""How busy a circuit is: spikes per neuron and the share of time membranes are above threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from netc.training.contract import CircuitModule
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Means over samples and membranes.
+
+    Attributes:
+        spikes_per_neuron: upward crossings of the threshold during one sample.
+        share_of_time: share of time steps above the threshold.
+    """
+
+    spikes_per_neuron: float
+    share_of_time: float
+
+
+def measure(
+    module: CircuitModule, amplitudes: Tensor, nodes: Sequence[str], *, steps: int, dt: float, threshold: float
+) -> Activity:
+    """Simulate one batch and count.
+
+    Args:
+        module: the circuit.
+        amplitudes: ``(batch, FEATURES)``.
+        nodes: membranes to watch.
+        steps: time steps.
+        dt: time step in seconds.
+        threshold: in volts.
+    """
+    with torch.no_grad():
+        voltages, _ = module(steps, dt, amplitudes, observe=tuple(nodes))
+    return count(voltages, threshold)
+
+
+def count(voltages: Tensor, threshold: float) -> Activity:
+    """Return the activity in ``(steps + 1, batch, nodes)`` volts."""
+    above = voltages > threshold
+    rising = above[1:] & ~above[:-1]
+    spikes = rising.sum(dim=0, dtype=torch.float64).mean()
+    return Activity(float(spikes), float(above[1:].to(torch.float64).mean()))

@@ -1,0 +1,54 @@
+"""The figures a run ends with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What ``netc train`` and ``netc evaluate`` print as their last line.
+
+    Attributes:
+        test_accuracy: share of test samples classified rightly, 0 to 1.
+        test_loss: mean negative log-likelihood of the test samples.
+        train_seconds: wall time of training, all sittings together, without the last evaluation.
+        epochs: finished epochs.
+        samples: training samples used.
+        test_samples: test samples used.
+        spikes_per_neuron: mean over membranes and a batch of test samples.
+        activity: share of time steps those membranes are above the threshold.
+        steps: time steps per sample.
+        dt: time step in seconds.
+        data: the data set's name.
+        data_order: which samples, in which order.
+        train_available: training samples of the whole set.
+        test_available: test samples of the whole set.
+        directory: the run folder.
+    """
+
+    test_accuracy: float
+    test_loss: float
+    train_seconds: float
+    epochs: int
+    samples: int
+    test_samples: int
+    spikes_per_neuron: float
+    activity: float
+    steps: int
+    dt: float
+    data: str
+    data_order: str
+    train_available: int
+    test_available: int
+    directory: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """Return the one-line JSON object."""
+        return json.dumps(self.to_json(), allow_nan=False)

@@ -1,0 +1,304 @@
+"""Train a compiled deck on a data set into a run folder, go on with a run, evaluate one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from netc.data import Dataset
+from netc.diagnostics import NetcError
+from netc.training import checkpoint, memory, timing
+from netc.training.contract import CircuitModule, Compilation, check_runnable, check_trainable, membranes
+from netc.training.interruption import StopRequest, TrainingInterrupted
+from netc.training.options import FREE_ON_RESUME, TrainingOptions
+from netc.training.progress import Reporter
+from netc.training.result import TrainingResult
+from netc.training.run_folder import CONFIG, DECK, RESULT, VERSIONS, RunFolder, deck_digest, versions
+from netc.training.session import Session, load_parameters
+
+
+def train(
+    compilation: Compilation,
+    dataset: Dataset,
+    options: TrainingOptions | None = None,
+    *,
+    directory: Path | str,
+    resume: bool = False,
+    console: Console | None = None,
+) -> TrainingResult:
+    """Train a circuit with Adam through all of its physics, epoch by epoch, then test it.
+
+    Trained values move between their bounds: Adam works on the normalised position in [0, 1], which is
+    clamped after each update.  A checkpoint is written at the start, after every epoch and when Ctrl-C or SIGTERM
+    asks to stop; a resumed run gives the numbers an uninterrupted one gives on the same number of threads.
+
+    Args:
+        compilation: the compiled deck.
+        dataset: features in [0, 1], one for each input of the deck.
+        options: see :class:`TrainingOptions`.
+        directory: the run folder; made if need be.
+        resume: go on with the run in ``directory``.
+        console: where progress goes; standard error when ``None``.
+
+    Raises:
+        NetcError: options, deck, data or run folder do not fit, or the circuit diverges.
+        TrainingInterrupted: stopped by a signal, after saving.
+    """
+    options = options if options is not None else TrainingOptions()
+    options.check()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    folder = RunFolder(Path(directory))
+    if not resume and checkpoint.exists(folder.directory):
+        raise NetcError(
+            f"{folder.directory} already holds a run",
+            hint="go on with it by --resume, or pass another folder with --out",
+        )
+    torch.manual_seed(options.seed)
+    session = _session(compilation, dataset, options, check_trainable)
+    config = _config(compilation, dataset, session)
+    reporter = Reporter(console)
+    for line in timing.check_stable(compilation.program, session.steps.dt):
+        reporter.say(f"warning: {line}")
+    if resume:
+        state, warning = checkpoint.load(folder.directory)
+        if warning:
+            reporter.say(f"warning: {warning}")
+        _check_same_run(folder.read_json(CONFIG), config)
+        session.restore(state)
+    folder.create()
+    session.chunk = _choose_chunk(session, reporter)
+    config["deck"]["file"] = folder.write_deck(compilation)
+    folder.write_json(CONFIG, config)
+    folder.write_json(VERSIONS, versions())
+    folder.write_metrics(session.position.history)
+    if not resume:
+        checkpoint.save(folder.directory, session.state())
+    with StopRequest() as stop, reporter:
+        _learn(session, folder, reporter, stop)
+        result = _test(session, dataset, folder, reporter, stop)
+    folder.write_json(RESULT, result.to_json())
+    return result
+
+
+def evaluate(
+    directory: Path | str,
+    dataset: Dataset,
+    *,
+    compilation: Compilation | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    console: Console | None = None,
+) -> TrainingResult:
+    """Test the circuit of a run folder with its newest readable checkpoint.
+
+    Args:
+        directory: the run folder.
+        dataset: only its test samples are used; need not be the set of the training.
+        compilation: the compiled deck; the folder's own copy is compiled when ``None``.
+        threads: CPU threads.
+        batch: samples at once; those of the training when ``None``.
+        console: where progress goes; standard error when ``None``.
+
+    Raises:
+        NetcError: the folder is no run, its checkpoints are damaged, or the data do not fit.
+    """
+    folder, reporter = RunFolder(Path(directory)), Reporter(console)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    session, state = _restored(folder, dataset, compilation, reporter)
+    if batch is not None:
+        session.options = replace(session.options, batch=batch)
+        session.options.check()
+    with StopRequest() as stop, reporter:
+        result = _test(session, dataset, folder, reporter, stop)
+    config = folder.read_json(CONFIG)
+    return replace(result, samples=int(config["data"]["train_samples"]), epochs=int(state["epoch"]))
+
+
+def load_trained(
+    directory: Path | str, *, compilation: Compilation | None = None
+) -> tuple[CircuitModule, TrainingOptions, timing.Steps]:
+    """Return the circuit of a run folder with its learnt values, and how it was simulated.
+
+    Raises:
+        NetcError: the folder is no run, or its checkpoints are damaged.
+    """
+    folder = RunFolder(Path(directory))
+    config = folder.read_json(CONFIG)
+    options = TrainingOptions.from_json(_entry(config, "options"))
+    compilation = compilation if compilation is not None else _compile_copy(folder, config)
+    state, _ = checkpoint.load(folder.directory)
+    module: CircuitModule = compilation.module(options.torch_dtype)
+    load_parameters(module, state["parameters"])
+    return module, options, timing.resolve(compilation.program.timing, options)
+
+
+def _session(
+    compilation: Compilation,
+    dataset: Dataset,
+    options: TrainingOptions,
+    check: Callable[[CircuitModule, Dataset], None],
+) -> Session:
+    program = compilation.program
+    for block in program.inputs:
+        if block.mode != "amplitude":
+            raise NetcError(
+                f"the deck's inputs are whole waveforms, but {dataset.name} has one number a feature",
+                hint="use *.netc input with mode=amplitude",
+            )
+    module: CircuitModule = compilation.module(options.torch_dtype)
+    module.to(torch.device(options.device))
+    check(module, dataset)
+    nodes = membranes(module, options.activity_nodes)
+    return Session(module, dataset, options, timing.resolve(program.timing, options), nodes)
+
+
+def _config(compilation: Compilation, dataset: Dataset, session: Session) -> dict[str, Any]:
+    return {
+        "options": session.options.to_json(),
+        "simulation": {"steps": session.steps.count, "dt": session.steps.dt},
+        "data": dataset.describe(),
+        "deck": {"path": str(compilation.path), "sha256": deck_digest(compilation)},
+        "features": session.module.FEATURES,
+        "outputs": len(session.module.OUTPUTS),
+        "trained_values": sum(p.numel() for p in session.module.parameters()),
+        "prediction": "largest log-softmax of the output membranes, averaged over all time steps",
+    }
+
+
+def _entry(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = config.get(name)
+    if not isinstance(value, dict):
+        raise NetcError(f"{CONFIG} of the run is damaged: it has no {name}")
+    return value
+
+
+def _check_same_run(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on with other options, data or another deck than the run was begun with."""
+    changed = []
+    before, now = _entry(stored, "options"), wanted["options"]
+    for name in sorted(set(before) | set(now)):
+        if name not in FREE_ON_RESUME and before.get(name) != now.get(name):
+            changed.append(f"{name} was {before.get(name)}, is {now.get(name)}")
+    for part in ("name", "train_samples", "md5"):
+        if _entry(stored, "data").get(part) != wanted["data"][part]:
+            changed.append(f"data {part} was {_entry(stored, 'data').get(part)}, is {wanted['data'][part]}")
+    if _entry(stored, "simulation") != wanted["simulation"]:
+        changed.append(f"simulation was {stored['simulation']}, is {wanted['simulation']}")
+    if _entry(stored, "deck").get("sha256") != wanted["deck"]["sha256"]:
+        changed.append("the deck has another text")
+    if changed:
+        raise NetcError(
+            f"this is not the run that was begun: {'; '.join(changed)}",
+            hint="resume with the options it was started with, or start anew in another folder with --out",
+        )
+
+
+def _choose_chunk(session: Session, reporter: Reporter) -> int:
+    options, steps = session.options, session.steps
+    samples = session.amplitudes(session.train_x[: options.batch])
+    batch = min(options.batch, len(session.train_y))
+    per_step = memory.bytes_per_step(session.module, samples, batch, steps.dt)
+    free = memory.available_bytes(session.device)
+    chunk = memory.choose_chunk(steps.count, per_step, free) if options.chunk is None else options.chunk
+    kept = per_step * (min(chunk, steps.count) or steps.count)
+    reporter.say(
+        f"an update ({batch} samples, {steps.count} steps of {steps.dt * 1e6:g} us) keeps {memory.megabytes(kept)}"
+        + (f" of {memory.megabytes(free)} free" if free is not None else "")
+        + (f", recomputing by {chunk} steps" if 0 < chunk < steps.count else "")
+    )
+    return chunk
+
+
+def _learn(session: Session, folder: RunFolder, reporter: Reporter, stop: StopRequest) -> None:
+    at, options = session.position, session.options
+    reporter.begin("training", options.epochs * session.batches, at.epoch * session.batches + at.batch)
+    while at.epoch < options.epochs:
+        while at.batch < session.batches:
+            session.update()
+            spikes = f", {at.history[-1]['spikes_per_neuron']:.1f} spikes per neuron" if at.history else ""
+            reporter.batch(
+                f"epoch {at.epoch + 1}/{options.epochs}",
+                at.epoch * session.batches + at.batch,
+                f"loss {at.sums.loss / at.sums.seen:.4f}, {100 * at.sums.correct / at.sums.seen:.1f} %{spikes}",
+            )
+            if stop.wanted:
+                raise _interrupted(session, folder)
+        metrics = session.finish_epoch()
+        # the checkpoint first: metrics are rewritten from it when a run is resumed
+        checkpoint.save(folder.directory, session.state())
+        folder.write_metrics(at.history)
+        reporter.epoch(options.epochs, metrics)
+        if stop.wanted:
+            raise _interrupted(session, folder)
+
+
+def _interrupted(session: Session, folder: RunFolder) -> TrainingInterrupted:
+    checkpoint.save(folder.directory, session.state())
+    at = session.position
+    return TrainingInterrupted(
+        f"stopped after epoch {at.epoch} and {at.batch} of {session.batches} batches, and saved; "
+        f"go on with the same command and --resume (run folder {folder.directory})",
+        folder.directory,
+    )
+
+
+def _test(
+    session: Session, dataset: Dataset, folder: RunFolder, reporter: Reporter, stop: StopRequest
+) -> TrainingResult:
+    reporter.say(f"testing on {len(dataset.test_y)} of {dataset.test_available} {dataset.name} test samples")
+    score = session.score(session.test_x, session.test_y, lambda: stop.wanted)
+    if score is None:
+        raise TrainingInterrupted(
+            f"stopped while testing; test the run with: netc evaluate {folder.directory}", folder.directory
+        )
+    busy = session.activity(session.test_x[: session.options.batch])
+    at = session.position
+    return TrainingResult(
+        test_accuracy=score.accuracy,
+        test_loss=score.loss,
+        train_seconds=at.seconds,
+        epochs=at.epoch,
+        samples=len(session.train_y),
+        test_samples=len(session.test_y),
+        spikes_per_neuron=busy.spikes_per_neuron,
+        activity=busy.share_of_time,
+        steps=session.steps.count,
+        dt=session.steps.dt,
+        data=dataset.name,
+        data_order=dataset.order,
+        train_available=dataset.train_available,
+        test_available=dataset.test_available,
+        directory=str(folder.directory),
+    )
+
+
+def _restored(
+    folder: RunFolder, dataset: Dataset, compilation: Compilation | None, reporter: Reporter
+) -> tuple[Session, dict[str, Any]]:
+    config = folder.read_json(CONFIG)
+    options = TrainingOptions.from_json(_entry(config, "options"))
+    compilation = compilation if compilation is not None else _compile_copy(folder, config)
+    state, warning = checkpoint.load(folder.directory)
+    if warning:
+        reporter.say(f"warning: {warning}")
+    session = _session(compilation, dataset, options, check_runnable)
+    session.restore(state)
+    return session, state
+
+
+def _compile_copy(folder: RunFolder, config: Mapping[str, Any]) -> Compilation:
+    from netc.compiler import compile_deck
+
+    root = (folder.directory / DECK).resolve()
+    name = _entry(config, "deck").get("file")
+    path = (folder.directory / str(name)).resolve()
+    if not path.is_relative_to(root):
+        raise NetcError(f"{CONFIG} of the run is damaged: its deck is not in {root}")
+    return compile_deck(path, include_directories=[root])

@@ -1,0 +1,68 @@
+"""The loss of a spiking classifier: log-softmax over the output membranes at every time step.
+
+Source: MEMprop (Gupta, Mondal et al., arXiv 2206.12992), "Training": negative log-likelihood of the
+log-softmax over output membrane potentials at every step, summed over time, differentiated through every
+device state (BPTT, no surrogate gradient).  Here the sum is a mean over time, so that the learning rate and
+the figure printed do not depend on the number of steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from netc.training.contract import CircuitModule, State
+
+
+def mean_log_probabilities(
+    module: CircuitModule, amplitudes: Tensor, *, steps: int, dt: float, logit_scale: float, chunk: int = 0
+) -> Tensor:
+    """Return the log-probability of every class, averaged over time steps 1 to ``steps``.
+
+    The state at the start is left out: it is the same for every sample and every parameter.
+
+    Args:
+        module: the circuit.
+        amplitudes: ``(batch, FEATURES)`` in [0, 1].
+        steps: time steps.
+        dt: time step in seconds.
+        logit_scale: multiplies voltages before the softmax, 1/V.
+        chunk: steps whose intermediate values are kept for the backward pass; 0 keeps all.  A smaller
+            number costs one more forward pass; values are the same.
+
+    Returns:
+        ``(batch, len(OUTPUTS))``, dimensionless.  The prediction is its largest entry.
+    """
+    stride = chunk if 0 < chunk < steps and torch.is_grad_enabled() else steps
+    state: State | None = None
+    total: Any = 0.0
+    for first in range(0, steps, stride):
+        arguments = (module, amplitudes, min(stride, steps - first), dt, logit_scale, first, state)
+        if stride < steps:
+            part, state = checkpoint(_stretch, *arguments, use_reentrant=False, preserve_rng_state=False)
+        else:
+            part, state = _stretch(*arguments)
+        total = total + part
+    result: Tensor = total / steps
+    return result
+
+
+def _stretch(
+    module: CircuitModule,
+    amplitudes: Tensor,
+    steps: int,
+    dt: float,
+    logit_scale: float,
+    first: int,
+    state: State | None,
+) -> tuple[Tensor, State]:
+    voltages, state = module(steps, dt, amplitudes, observe=module.OUTPUTS, state=state, first_step=first)
+    return torch.log_softmax(voltages[1:] * logit_scale, dim=-1).sum(dim=0), state
+
+
+def negative_log_likelihood(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over the batch of minus the log-probability of the right class."""
+    return torch.nn.functional.nll_loss(log_probabilities, labels)
