@@ -49,6 +49,7 @@ class Equations:
     definitions: list[Definition] = field(default_factory=list)
     net_states: dict[int, State] = field(default_factory=dict)  # net family -> capacitor voltages
     branch_states: dict[int, State] = field(default_factory=dict)  # branch family -> inductor currents
+    _under_way: set[int] = field(default_factory=set)  # branch families whose current is being built
     _voltage: dict[int, Expr] = field(default_factory=dict)
     _current: dict[int, Expr] = field(default_factory=dict)
     _control: dict[int, Expr] = field(default_factory=dict)
@@ -252,8 +253,23 @@ class Equations:
         """Lanes of the currents of a family of branches, first net to second."""
         if number not in self._current:
             family = self.families.branches[number]
+            if number in self._under_way:
+                self._report_derivative_loop(family)
+                return ZERO
+            self._under_way.add(number)
             self._current[number] = self._tree_current(family) if family.in_tree else self._link_current(family)
+            self._under_way.discard(number)
         return self._current[number]
+
+    def _report_derivative_loop(self, family: BranchFamily) -> None:
+        """A current that needs its own rate of change: the order of dependence knows no such cycle."""
+        branch = self.circuit.branches[family.branches[0]]
+        self.diagnostics.error(
+            f"the current of '{branch.name}' depends on the rate of change of a voltage that it controls itself: "
+            "not supported yet",
+            branch.span,
+            "put a resistor in series with the controlled source",
+        )
 
     def _control_current(self, number: int) -> Expr:
         """Like :meth:`current`, cut at an unknown where currents depend on each other in a loop."""

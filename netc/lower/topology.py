@@ -168,8 +168,16 @@ def _report_undetermined(circuit: Circuit, diagnostics: Diagnostics) -> None:
             for pair in branch.voltages:  # a current that depends on a voltage can fix it
                 for net in (*branch.nets, *pair):
                     fixed.union(net, pair[0])
+    attached = {n for b in branches for n in b.nets}
+    readers = {n: b for b in branches for pair in b.voltages for n in pair if n not in attached and n != 0}
+    for net, reader in readers.items():
+        diagnostics.error(
+            f"'{reader.name}' reads the voltage of net '{circuit.nets[net]}', which no element is connected to",
+            reader.span,
+            "check the spelling of the net",
+        )
     groups: dict[int, list[int]] = defaultdict(list)
-    for net in range(1, size):
+    for net in attached - {0}:
         if fixed.find(net) != fixed.find(0):
             groups[fixed.find(net)].append(net)
     if not groups:

@@ -61,7 +61,9 @@ class Build:
             self.circuit.nets.append(name)
         return self._nets[name]
 
-    def add(self, law: str, name: str, first: str, second: str, *values: float | Expr, voltages=(), currents=(), ic=None):
+    def add(
+        self, law: str, name: str, first: str, second: str, *values: float | Expr, voltages=(), currents=(), ic=None
+    ):
         pairs = tuple((self.net(a), self.net(b)) for a, b in voltages)
         self._branches[name] = len(self.circuit.branches)
         self.circuit.branches.append(

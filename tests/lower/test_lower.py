@@ -145,8 +145,13 @@ def network(inputs: int = 5, hidden: int = 4, outputs: int = 3) -> Build:
             for side in "pm":
                 build.add("V", f"v{layer}_{j}{side}", f"b{layer}_{j}{side}", "0", 0.0)
                 for i in range(before):
-                    build.add("R", f"r{layer}_{i}_{j}{side}", f"w{layer}_{i}", f"b{layer}_{j}{side}",
-                              float(rng.uniform(1e3, 1e5)))
+                    build.add(
+                        "R",
+                        f"r{layer}_{i}_{j}{side}",
+                        f"w{layer}_{i}",
+                        f"b{layer}_{j}{side}",
+                        float(rng.uniform(1e3, 1e5)),
+                    )
             mem = f"h{layer}_{j}"
             neuron(build, f"x{layer}_{j}", mem)
             build.add("F", f"fp{layer}_{j}", "0", mem, 1.0, currents=(f"v{layer}_{j}p",))
@@ -224,7 +229,10 @@ def test_passive_crossbar_loads_both_sides():
         ([("V", "v1", "a", "0", 1.0), ("V", "v2", "a", "0", 2.0)], ["'v1'", "'v2'", "loop"]),
         ([("V", "v1", "a", "a", 1.0), ("R", "r1", "a", "0", 1.0)], ["'v1'", "both ends"]),
         ([("V", "v1", "a", "0", 1.0), ("R", "r1", "b", "c", 1.0)], ["'b', 'c'", "float"]),
-        ([("V", "v1", "a", "0", 1.0), ("L", "l1", "a", "m", 1.0), ("L", "l2", "m", "0", 1.0)], ["'m'", "inductors", "'l1'"]),
+        (
+            [("V", "v1", "a", "0", 1.0), ("L", "l1", "a", "m", 1.0), ("L", "l2", "m", "0", 1.0)],
+            ["'m'", "inductors", "'l1'"],
+        ),
         ([("I", "i1", "0", "m", 1.0), ("L", "l2", "m", "0", 1.0)], ["'m'", "current sources and inductors"]),
     ],
 )
