@@ -1,0 +1,75 @@
+"""One logical line to its card: the parser generated from the grammar, and what surrounds it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from lark import Lark
+from lark.exceptions import UnexpectedInput
+
+from netc.diagnostics import Diagnostics, NetcError
+from netc.parse import ast
+from netc.parse.cards import CardBuilder
+from netc.parse.dispatch import STARTS
+from netc.parse.expressions import NESTING_LIMIT, bracket_too_deep, expressions_of, too_deep
+from netc.parse.lines import BLANKS, LogicalLine, fold
+from netc.parse.messages import explain, strange_character
+
+_TOO_DEEP = f"nested deeper than {NESTING_LIMIT} levels"
+_DEEP_HINT = "split the expression with .param, .func or another source"
+
+
+@cache
+def grammar() -> Lark:
+    """Return the parser of ``grammar.lark``; it holds no state between calls."""
+    text = files("netc.parse").joinpath("grammar.lark").read_text("utf-8")
+    return Lark(text, parser="lalr", lexer="contextual", start=STARTS)
+
+
+def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics) -> Any:
+    """Parse ``line`` by the rule ``start``; ``None`` if it is wrong, which has then been recorded."""
+    text = line.text
+    strange = strange_character(text)
+    if strange:
+        diagnostics.error(strange.message, line.span(strange.start, strange.length), strange.hint)
+        return None
+    if len(text) > NESTING_LIMIT:
+        offset = bracket_too_deep(text)
+        if offset is not None:
+            diagnostics.error(_TOO_DEEP, line.span(offset), _DEEP_HINT)
+            return None
+    try:
+        tree = grammar().parse(text, start=start)
+    except UnexpectedInput as error:
+        problem = explain(error, text)
+        diagnostics.error(problem.message, line.span(problem.start, problem.length), problem.hint)
+        return None
+    builder = CardBuilder(line, diagnostics)
+    card = builder.transform(tree)
+    if builder.failed:
+        return None
+    if len(text) > NESTING_LIMIT:
+        for expression in expressions_of(card):
+            place = too_deep(expression)
+            if place is not None:
+                diagnostics.error(_TOO_DEEP, place, _DEEP_HINT)
+                return None
+    return card
+
+
+def parse_expression(text: str, name: str = "expression") -> ast.Expression:
+    """Parse one expression, as within braces.
+
+    Raises:
+        NetcError: the text is no expression.
+    """
+    raw = text.strip(BLANKS).replace("\n", " ").replace("\r", " ")
+    line = LogicalLine(fold(raw), raw, name, ((0, 1, 1),))
+    diagnostics = Diagnostics({name: [raw]})
+    tree = parse_line(line, "expression", diagnostics)
+    diagnostics.raise_if_failed()
+    if not isinstance(tree, ast.Expression):
+        raise NetcError(f"'{raw}' is not an expression")
+    return tree

@@ -1,0 +1,326 @@
+"""Files to decks: title, subcircuits, includes, control blocks."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from netc.diagnostics import Diagnostics, Severity, Span
+from netc.parse import ast
+from netc.parse.card import parse_line
+from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED_ELEMENTS
+from netc.parse.fast import FastReader
+from netc.parse.include import Includes
+from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
+from netc.parse.models import resolve_models
+from netc.parse.source import read_lines, split_lines
+
+_SKIPPED_CONDITION = frozenset({".if", ".elseif", ".else", ".endif"})
+_NETLIST_SUFFIX = "supported are R C L V I B E F G H X"
+
+
+def parse_deck(
+    path: str | Path, *, include_directories: Sequence[str | Path] = (), lenient: bool = False, fast: bool = True
+) -> ast.Deck:
+    """Read and parse the deck in the file ``path``.
+
+    Args:
+        path: the netlist; spans name it as it is given here.
+        include_directories: where included files may lie, besides the deck's own directory, the current one and
+            netc's models.
+        lenient: make analyses that are no transient warnings instead of errors.
+        fast: read plain cards by a regular expression instead of the grammar; the result is the same.
+
+    Raises:
+        NetcError: all that is wrong with the deck at once, or the file cannot be read.
+    """
+    file = Path(path)
+    return _Reader(str(path), file.parent, include_directories, lenient, fast).read(read_lines(file), file)
+
+
+def parse_text(
+    text: str,
+    name: str = "deck.cir",
+    *,
+    directory: str | Path | None = None,
+    include_directories: Sequence[str | Path] = (),
+    lenient: bool = False,
+    fast: bool = True,
+) -> ast.Deck:
+    """Parse a deck from a string, as :func:`parse_deck` does; ``directory`` is where it looks for included files."""
+    home = Path(directory) if directory is not None else Path()
+    return _Reader(name, home, include_directories, lenient, fast).read(split_lines(text), None)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """The body of a deck, an included file or a subcircuit that is being read."""
+
+    cards: list[ast.Card] = field(default_factory=list)
+    head: ast.Subcircuit | None = None
+
+
+class _Reader:
+    """Reads one deck."""
+
+    def __init__(
+        self, name: str, directory: Path, include_directories: Sequence[str | Path], lenient: bool, fast: bool
+    ) -> None:
+        self.name = name
+        self.lenient = lenient
+        self.diagnostics = Diagnostics()
+        self.includes = Includes(directory, [Path(d) for d in include_directories], self.diagnostics)
+        self.fast = FastReader() if fast else None
+        self.title = ""
+        self.control_tran: list[LogicalLine] = []
+        self.has_tran = False
+        self.end: Span | None = None
+        self.end_reported = False
+        self.models: set[str] = set()
+        self.words: bool = False  # whether some R, C or L has a word for a value
+
+    def read(self, lines: list[str], file: Path | None) -> ast.Deck:
+        self.diagnostics.sources[self.name] = lines
+        if not any(line.strip(BLANKS) for line in lines):
+            self.diagnostics.error(f"{self.name} is empty")
+            self.diagnostics.raise_if_failed()
+        if "\0" in (lines[0] if lines else ""):
+            self.diagnostics.error(f"{self.name} is a binary file, not a netlist")
+            self.diagnostics.raise_if_failed()
+        self.title = lines[0].strip(BLANKS)
+        self._look_at_title(lines[0])
+        with self.includes.entered(file):
+            cards = self._block(logical_lines(lines, self.name, 2), self.name)
+        self._control(cards)
+        if self.models and self.words:
+            cards = resolve_models(cards, frozenset(self.models))
+        self.diagnostics.raise_if_failed()
+        others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
+        return ast.Deck(self.name, self.title, tuple(cards), self.diagnostics.sources, others)
+
+    # ------------------------------------------------------------------ lines to cards
+
+    def _block(self, lines: Iterator[LogicalLine], file: str) -> list[ast.Card]:
+        """Read the lines of a file, or of a section of a library, into cards."""
+        frames = [_Frame()]
+        fast = self.fast
+        for line in lines:
+            if fast is not None and self.end is None:
+                card = fast.read(line)
+                if card is not None:
+                    frames[-1].cards.append(card)
+                    continue
+            if line.text == ".control" or line.text.startswith(".control "):
+                self._skip_control(line, lines)
+                continue
+            self._line(line, frames)
+        for frame in frames[:0:-1]:
+            assert frame.head is not None
+            self.diagnostics.error(
+                f".subckt {frame.head.name} has no .ends", frame.head.span, "add .ends after its last card"
+            )
+        return frames[0].cards
+
+    def _line(self, line: LogicalLine, frames: list[_Frame]) -> None:
+        letter = line.text[0]
+        if letter == ".":
+            self._dot(line, frames)
+            return
+        self._after_end(line)
+        cards = frames[-1].cards
+        if letter == "*":
+            self._keep(parse_line(line, "directive", self.diagnostics), cards)
+        elif letter in ELEMENTS:
+            self._keep(parse_line(line, ELEMENTS[letter], self.diagnostics), cards)
+        elif letter in UNSUPPORTED_ELEMENTS:
+            word = line.text.split()[0]
+            kind = UNSUPPORTED_ELEMENTS[letter]
+            self.diagnostics.error(f"{word}: {kind} are not supported yet", line.span(0, len(word)), _NETLIST_SUFFIX)
+        elif letter == "+":
+            self.diagnostics.error("there is no line before this one to continue", line.span(0))
+        else:
+            word = line.text.split()[0]
+            hint = "a comment starts with *, an element with a letter, a card with a dot"
+            self.diagnostics.error(f"'{word}' is neither an element nor a card", line.span(0, len(word)), hint)
+
+    def _keep(self, card: Any, cards: list[ast.Card]) -> None:
+        if card is None:
+            return
+        if isinstance(card, tuple):
+            cards.extend(card)
+            return
+        if isinstance(card, ast.Passive):
+            self.words = self.words or isinstance(card.value, ast.Name)
+        elif isinstance(card, ast.Model):
+            self.models.add(card.name)
+        elif isinstance(card, ast.Tran):
+            self.has_tran = True
+        cards.append(card)
+
+    def _after_end(self, line: LogicalLine) -> None:
+        if self.end is not None and not self.end_reported:
+            self.end_reported = True
+            self.diagnostics.warning(
+                "this stands after .end, and ngspice reads it all the same", line.span(0, len(line.text))
+            )
+
+    # ------------------------------------------------------------------ dot cards
+
+    def _dot(self, line: LogicalLine, frames: list[_Frame]) -> None:
+        word = re.split(r"[\s,(){}=;'\"]", line.text, maxsplit=1)[0]
+        span = line.span(0, len(word))
+        if word == ".end":
+            self.end = self.end or span
+            return
+        self._after_end(line)
+        cards = frames[-1].cards
+        if word in CARDS:
+            if CARDS[word] == "output" and line.text.split()[1:2] in (["ac"], ["dc"], ["noise"], ["op"]):
+                self.diagnostics.warning(f"{word} of another analysis is ignored: netc runs transients", span)
+                return
+            self._keep(parse_line(line, CARDS[word], self.diagnostics), cards)
+        elif word == ".subckt":
+            head = parse_line(line, "subckt", self.diagnostics)
+            frames.append(_Frame(head=head or ast.Subcircuit("", (), (), (), line.whole)))
+        elif word == ".ends":
+            self._ends(line, span, frames)
+        elif word in (".include", ".inc", ".lib"):
+            card = self._include(line, word, span)
+            if card is not None:
+                cards.append(card)
+        elif word == ".title":
+            self.title = line.raw[len(word) :].strip(BLANKS)
+        elif word in HARMLESS:
+            self.diagnostics.warning(f"{word} is ignored: it changes no waveform", span)
+        elif word in ANALYSES:
+            message = f"the analysis {word} is not supported: netc runs transients"
+            if self.lenient:
+                self.diagnostics.warning(message + "; ignored", span)
+            else:
+                self.diagnostics.error(message, span, "delete the card, or pass --lenient to ignore it")
+        elif word in _SKIPPED_CONDITION:
+            self.diagnostics.error(f"conditional netlists ({word}) are not supported yet", span)
+        elif word == ".endc":
+            self.diagnostics.error(".endc without .control", span)
+        else:
+            self.diagnostics.error(f"unknown card {word}", span, "it is not ignored, because it may change the circuit")
+
+    def _ends(self, line: LogicalLine, span: Span, frames: list[_Frame]) -> None:
+        if len(frames) == 1:
+            self.diagnostics.error(".ends without .subckt", span)
+            return
+        frame = frames.pop()
+        assert frame.head is not None
+        words = line.text.split()
+        if len(words) > 1 and words[1] != frame.head.name:
+            self.diagnostics.warning(
+                f".ends names '{words[1]}' but closes '{frame.head.name}'",
+                line.span(line.text.index(words[1], 5), len(words[1])),
+            )
+        frames[-1].cards.append(replace(frame.head, cards=tuple(frame.cards)))
+
+    def _include(self, line: LogicalLine, word: str, span: Span) -> ast.Include | None:
+        words = re.findall(r"\"[^\"]*\"|'[^']*'|\S+", line.raw[len(word) :])
+        if not words:
+            self.diagnostics.error(f"{word} names no file", span, f'expected {word} "file"')
+            return None
+        if len(words) > (2 if word == ".lib" else 1):
+            self.diagnostics.error(f"{word} has more than one file name", span, "quote a name that has spaces in it")
+            return None
+        start = line.raw.index(words[0], len(word))
+        place = line.span(start, len(words[0]))
+        section = fold(words[1].strip("\"'")) if len(words) == 2 else None
+        if word == ".lib" and section is None:
+            hint = "name a section, or write .include"
+            self.diagnostics.warning(".lib without a section is read as .include", span, hint)
+        name = words[0].strip("\"'")
+        found = self.includes.find(name, Path(os.path.dirname(line.file)), place)
+        if found is None:
+            return None
+        with self.includes.entered(found.path, section, place) as fresh:
+            if not fresh:
+                return None
+            lines = self.includes.lines(found, place)
+            if lines is None:
+                return None
+            logical = logical_lines(lines, found.label)
+            if section is not None:
+                logical = self._section(list(logical), section, place, name)
+            ended = self.end
+            self.end = None
+            cards = self._block(logical, found.label)
+            self.end = ended
+        return ast.Include(name, section, tuple(cards), line.whole)
+
+    def _section(self, lines: list[LogicalLine], section: str, place: Span, name: str) -> Iterator[LogicalLine]:
+        inside = False
+        found = False
+        body: list[LogicalLine] = []
+        for line in lines:
+            words = line.text.split()
+            if words[0] == ".lib" and len(words) == 2 and not inside:
+                inside = words[1].strip("\"'") == section
+                found = found or inside
+            elif words[0] == ".endl":
+                inside = False
+            elif inside:
+                body.append(line)
+        if not found:
+            self.diagnostics.error(f"{name} has no section '{section}'", place)
+        return iter(body)
+
+    # ------------------------------------------------------------------ title and control blocks
+
+    def _look_at_title(self, first: str) -> None:
+        """Warn where the first line looks like a card: SPICE takes it for the title."""
+        line = next(logical_lines([first], self.name), None)
+        if line is None or line.text[0] == "+":
+            return
+        word = line.text.split()[0]
+        card: Any = None
+        if line.text[0] == ".":
+            card = word if word in CARDS or word in (".subckt", ".include", ".inc", ".lib") else None
+        elif line.text[0] in ELEMENTS and re.fullmatch(r"[a-z]([a-z_]*[0-9]\w*)?", word):
+            card = parse_line(line, ELEMENTS[line.text[0]], Diagnostics())
+            if isinstance(card, ast.Passive) and isinstance(card.value, ast.Name | None):
+                card = None
+            elif isinstance(card, ast.IndependentSource) and (card.dc is None or isinstance(card.dc, ast.Name)):
+                card = card if card.waveform else None
+            elif isinstance(card, ast.ControlledSource) and isinstance(card.gain, ast.Name):
+                card = None
+        if card is not None:
+            hint = "put a title above it"
+            self.diagnostics.warning(
+                "SPICE takes the first line for the title, and this looks like a card", line.whole, hint
+            )
+
+    def _skip_control(self, opening: LogicalLine, lines: Iterator[LogicalLine]) -> None:
+        self.diagnostics.note("the .control block is skipped, but for its tran", opening.whole)
+        for line in lines:
+            words = line.text.split()
+            if words[0] == ".endc":
+                return
+            if words[0] == "tran":
+                self.control_tran.append(line)
+        self.diagnostics.error(".control has no .endc", opening.whole)
+
+    def _control(self, cards: list[ast.Card]) -> None:
+        """Take the analysis of a control block where the deck has none."""
+        if self.has_tran or not self.control_tran:
+            return
+        line = self.control_tran[0]
+        if "$" in line.text:
+            hint = "write a .tran card with numbers"
+            self.diagnostics.warning(
+                "this tran uses variables of the control block, which netc does not read", line.whole, hint
+            )
+            return
+        if len(self.control_tran) > 1:
+            self.diagnostics.warning("only the first of several tran commands is read", self.control_tran[1].whole)
+        card = parse_line(line, "tran", self.diagnostics)
+        if card is not None:
+            cards.append(replace(card, from_control=True))

@@ -1,0 +1,67 @@
+"""What each kind of line is parsed as, and what is said of those that are not supported."""
+
+from __future__ import annotations
+
+ELEMENTS = {
+    "r": "passive",
+    "c": "passive",
+    "l": "passive",
+    "v": "source",
+    "i": "source",
+    "e": "controlled",
+    "g": "controlled",
+    "f": "sensed",
+    "h": "sensed",
+    "b": "behavioural",
+    "x": "instance",
+}
+"""Start rule of the grammar by an element's letter."""
+
+UNSUPPORTED_ELEMENTS = {
+    "a": "XSPICE models",
+    "d": "diodes",
+    "j": "junction field-effect transistors",
+    "k": "coupled inductors",
+    "m": "MOS transistors",
+    "n": "compiled models",
+    "o": "lossy transmission lines",
+    "p": "coupled transmission lines",
+    "q": "bipolar transistors",
+    "s": "voltage-controlled switches",
+    "t": "transmission lines",
+    "u": "RC lines",
+    "w": "current-controlled switches",
+    "y": "lossy transmission lines",
+    "z": "MESFETs",
+}
+"""Elements of SPICE netc does not know yet, by letter."""
+
+CARDS = {
+    ".param": "param",
+    ".params": "param",
+    ".func": "func",
+    ".model": "model",
+    ".ic": "ic",
+    ".nodeset": "ic",
+    ".tran": "tran",
+    ".option": "options",
+    ".options": "options",
+    ".opt": "options",
+    ".temp": "temp",
+    ".global": "global_nodes",
+    ".save": "output",
+    ".print": "output",
+    ".plot": "output",
+}
+"""Start rule of the grammar by the word of a dot card."""
+
+HARMLESS = frozenset({".meas", ".measure", ".four", ".backanno", ".width", ".op", ".probe"})
+"""Cards that change no waveform of a transient analysis; ignored with a warning."""
+
+ANALYSES = frozenset(
+    {".ac", ".dc", ".noise", ".step", ".tf", ".sens", ".pz", ".disto", ".sp", ".pss", ".net", ".wave", ".mc", ".wcase"}
+)
+"""Analyses that are no transient; errors, or warnings where the user is lenient."""
+
+STARTS = sorted({*ELEMENTS.values(), *CARDS.values(), "subckt", "directive", "expression"})
+"""All start rules of the grammar."""

@@ -1,0 +1,110 @@
+"""The printer of the syntax tree: one card a line, expressions with every bracket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from netc.diagnostics import printable
+from netc.parse import ast
+
+
+def dump(deck: ast.Deck) -> str:
+    """Return the tree of ``deck`` as text; equal decks give equal text."""
+    lines = [f"deck {deck.path}", f"title {deck.title}", *_cards(deck.cards, "")]
+    return "".join(printable(line) + "\n" for line in lines)
+
+
+def show(expression: ast.Expression) -> str:
+    """Return ``expression`` with every bracket, in SPICE's own words."""
+    match expression:
+        case ast.Number():
+            return repr(expression.value)
+        case ast.Name():
+            return expression.name
+        case ast.Call():
+            return f"{expression.function}({', '.join(map(show, expression.arguments))})"
+        case ast.Unary():
+            return f"({expression.operator}{show(expression.operand)})"
+        case ast.Binary():
+            return f"({show(expression.left)} {expression.operator} {show(expression.right)})"
+        case ast.Ternary():
+            return f"({show(expression.condition)} ? {show(expression.then)} : {show(expression.otherwise)})"
+        case ast.Voltage():
+            return (
+                f"v({expression.positive})"
+                if expression.negative is None
+                else f"v({expression.positive},{expression.negative})"
+            )
+        case ast.Current():
+            return f"i({expression.element})"
+
+
+def _assignments(pairs: Iterable[tuple[str, ast.Expression | str | None]]) -> str:
+    return "".join(
+        f" {name}" if value is None else f" {name}={value if isinstance(value, str) else show(value)}"
+        for name, value in pairs
+    )
+
+
+def _cards(cards: Iterable[ast.Card], indent: str) -> Iterator[str]:
+    for card in cards:
+        place = f"  ; {card.span.file}:{card.span.line}"
+        yield indent + _head(card) + place
+        if isinstance(card, ast.Subcircuit | ast.Include):
+            yield from _cards(card.cards, indent + "  ")
+
+
+def _head(card: ast.Card) -> str:
+    match card:
+        case ast.Passive():
+            value = "" if card.value is None else " " + show(card.value)
+            model = "" if card.model is None else f" model={card.model}"
+            return f"{card.kind} {card.name} {' '.join(card.nodes)}{value}{model}{_assignments(card.parameters)}"
+        case ast.IndependentSource():
+            dc = "" if card.dc is None else f" dc {show(card.dc)}"
+            wave = card.waveform
+            shown = (
+                ""
+                if wave is None
+                else f" {wave.kind}({' '.join(map(show, wave.arguments))}{_assignments(wave.parameters)})"
+            )
+            return f"{card.kind} {card.name} {' '.join(card.nodes)}{dc}{shown}"
+        case ast.ControlledSource():
+            control = card.control if isinstance(card.control, str) else " ".join(card.control)
+            return f"{card.kind} {card.name} {' '.join(card.nodes)} ({control}) {show(card.gain)}"
+        case ast.BehaviouralSource():
+            return f"{card.kind} {card.name} {' '.join(card.nodes)} {card.quantity}={show(card.expression)}"
+        case ast.Instance():
+            return f"X {card.name} {' '.join(card.nodes)} {card.subcircuit}{_assignments(card.parameters)}"
+        case _:
+            return _dot(card)
+
+
+def _dot(card: ast.DotCard) -> str:
+    match card:
+        case ast.Param():
+            return f".param{_assignments(card.assignments)}"
+        case ast.Func():
+            return f".func {card.name}({', '.join(card.formals)}) {show(card.body)}"
+        case ast.Model():
+            return f".model {card.name} {card.type}{_assignments(card.parameters)}"
+        case ast.Subcircuit():
+            return f".subckt {' '.join((card.name, *card.ports))}{_assignments(card.parameters)}"
+        case ast.Include():
+            return f".include {card.path}" + ("" if card.section is None else f" section {card.section}")
+        case ast.InitialCondition():
+            pairs = " ".join(f"{show(voltage)}={show(value)}" for voltage, value in card.voltages)
+            return f"{'.nodeset' if card.nodeset else '.ic'} {pairs}"
+        case ast.Tran():
+            origin = " from .control" if card.from_control else ""
+            return f".tran {' '.join(map(show, card.arguments))}{' uic' if card.uic else ''}{origin}"
+        case ast.Options():
+            return f".options{_assignments(card.settings)}"
+        case ast.Temp():
+            return f".temp {show(card.value)}"
+        case ast.Global():
+            return f".global {' '.join(card.nodes)}"
+        case ast.Output():
+            return f".{card.kind} {' '.join(map(show, card.signals)) or 'all'}"
+        case ast.Directive():
+            return f"*.netc {' '.join((card.word, *card.targets))}{_assignments(card.parameters)}"

@@ -1,0 +1,100 @@
+"""Included files: where they may lie, which is read, and that none includes itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from netc.diagnostics import Diagnostics, NetcError, Span
+from netc.parse.source import read_lines
+
+_DEPTH_LIMIT = 50
+_COUNT_LIMIT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An included file: its real path, and the name it has in spans."""
+
+    path: Path
+    label: str
+
+
+class Includes:
+    """Finds and reads the files a deck includes, within the directories the user allowed."""
+
+    def __init__(self, home: Path, directories: Sequence[Path], diagnostics: Diagnostics) -> None:
+        self.home = home
+        self.directories = list(directories)
+        self.models = Path(str(files("netc.models")))
+        self.diagnostics = diagnostics
+        self._roots = [Path(os.path.realpath(d)) for d in (home, Path(), *directories, self.models)]
+        self._open: list[tuple[Path, str | None]] = []
+        self._count = 0
+
+    def find(self, name: str, directory: Path, place: Span) -> Found | None:
+        """Find the file ``name`` included from a file in ``directory``; ``None`` with an error if there is none."""
+        if not name.strip() or "\0" in name:
+            self.diagnostics.error("this is no file name", place)
+            return None
+        outside = False
+        for folder in (directory, self.home, Path(), *self.directories, self.models):
+            candidate = folder / name
+            real = Path(os.path.realpath(candidate))
+            try:
+                if not real.is_file():
+                    continue
+            except (OSError, ValueError):
+                continue
+            if not any(real.is_relative_to(root) for root in self._roots):
+                outside = True
+                continue
+            inside_models = real.is_relative_to(self._roots[-1])
+            label = f"netc/models/{real.relative_to(self._roots[-1])}" if inside_models else os.path.normpath(candidate)
+            return Found(real, label)
+        if outside:
+            self.diagnostics.error(
+                f"'{name}' lies outside the directories a deck may include from",
+                place,
+                "allow its directory with -I DIR",
+            )
+        elif any((folder / name).is_dir() for folder in (directory, self.home)):
+            self.diagnostics.error(f"'{name}' is a directory, not a netlist", place)
+        else:
+            self.diagnostics.error(f"'{name}' is not found", place, "name where it is with -I DIR")
+        return None
+
+    def lines(self, found: Found, place: Span) -> list[str] | None:
+        """Read an included file; ``None`` with an error if it cannot be read."""
+        try:
+            lines = read_lines(found.path)
+        except NetcError as error:
+            message = error.diagnostics[0].message.replace(str(found.path), found.label)
+            self.diagnostics.error(message, place)
+            return None
+        self.diagnostics.sources[found.label] = lines
+        return lines
+
+    @contextmanager
+    def entered(self, path: Path | None, section: str | None = None, place: Span | None = None) -> Iterator[bool]:
+        """Hold a file open for the time it is read; gives whether it may be read at all."""
+        key = (Path(os.path.realpath(path)) if path is not None else Path(), section)
+        self._count += 1
+        if path is not None and key in self._open:
+            self.diagnostics.error(f"{path.name} includes itself", place)
+            yield False
+            return
+        if len(self._open) > _DEPTH_LIMIT or self._count > _COUNT_LIMIT:
+            if self._count <= _COUNT_LIMIT + 1:
+                self.diagnostics.error("too many files are included", place, "files may include one another 50 deep")
+            yield False
+            return
+        self._open.append(key)
+        try:
+            yield True
+        finally:
+            self._open.pop()

@@ -1,0 +1,143 @@
+"""From lark's errors to sentences: what was expected and what stands there, never the name of a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+_NOT_YET = {
+    **dict.fromkeys(("poly", "table", "laplace", "freq"), "write the source as an expression: value={...}"),
+    **dict.fromkeys(
+        ("sffm", "am", "trnoise", "trrandom", "external"), "PULSE, SIN, EXP, PWL and B sources are supported"
+    ),
+}
+_VALUES = {"SIGNED", "NUMBER"}
+_STRANGE = {
+    "\N{MINUS SIGN}": ("a Unicode minus sign", "write the minus of the keyboard: -"),
+    "\N{EN DASH}": ("a dash", "write the minus of the keyboard: -"),
+    "\N{EM DASH}": ("a dash", "write the minus of the keyboard: -"),
+    "\N{NO-BREAK SPACE}": ("a no-break space", "write a plain space"),
+    "\N{GREEK SMALL LETTER MU}": ("a Greek mu, which is not the micro sign to ngspice", "write u for micro"),
+    "\N{LEFT SINGLE QUOTATION MARK}": ("a typographic quote", "write the quote of the keyboard: '"),
+    "\N{RIGHT SINGLE QUOTATION MARK}": ("a typographic quote", "write the quote of the keyboard: '"),
+    "\N{ZERO WIDTH SPACE}": ("a character without width", "delete it"),
+    "\N{BYTE ORDER MARK}": ("a character without width", "delete it"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong at an offset of a logical line."""
+
+    message: str
+    start: int
+    length: int = 1
+    hint: str | None = None
+
+
+def strange_character(text: str) -> Problem | None:
+    """Find a character that looks like one of SPICE's but is not."""
+    if text.isascii():
+        return None
+    for offset, character in enumerate(text):
+        if character in _STRANGE:
+            name, hint = _STRANGE[character]
+            return Problem(f"this is {name}", offset, 1, hint)
+    return None
+
+
+def explain(error: UnexpectedInput, text: str) -> Problem:
+    """Say in a sentence what lark found wrong in ``text``."""
+    if isinstance(error, UnexpectedToken) and error.token.type != "$END":
+        start, found = error.token.start_pos or 0, str(error.token)
+        expected = set(error.accepts or error.expected)
+    elif isinstance(error, UnexpectedCharacters):
+        start, found = error.pos_in_stream or 0, text[error.pos_in_stream or 0]
+        expected = set(error.allowed or ())
+    else:
+        start, found = len(text), ""
+        expected = set(getattr(error, "accepts", None) or getattr(error, "expected", ()))
+    bracket = _unbalanced(text)
+    before = text[:start].replace("(", " ").split()
+    word = before[-1].rsplit("=", 1)[-1] if before else ""
+    if not found.strip("(") and word in _NOT_YET:
+        return Problem(f"{word.upper()} is not supported yet", text.rindex(word, 0, start), len(word), _NOT_YET[word])
+    if found in _NOT_YET:
+        return Problem(f"{found.upper()} is not supported yet", start, len(found), _NOT_YET[found])
+    if bracket is not None and (not found or start >= bracket.start):
+        return bracket
+    wanted = _wanted(expected, before)
+    if not found:
+        return Problem(
+            f"expected {wanted}, but the line ends", max(0, len(text) - 1), 1, _hint(expected, "", text, start)
+        )
+    return Problem(f"expected {wanted}, found '{found}'", start, len(found), _hint(expected, found, text, start))
+
+
+def _wanted(expected: set[str], before: list[str]) -> str:
+    if expected & _VALUES:
+        return "a value"
+    if "FUNCTION" in expected and "NAME" not in expected:
+        return "a function, as in f(x)"
+    if "VOLTAGE" in expected:
+        return "v(node)"
+    if expected == {"EQUAL"}:
+        return "'='"
+    if "WORD" in expected and "$END" not in expected:
+        return "a node" if len(before) <= 2 or before[-1] in ("v", "i") else "a name"
+    if "NAME" in expected and "$END" not in expected and not expected & {"RPAR", "COMMA"}:
+        return "a name"
+    for terminal, words in (("QUOTE", "a closing quote"), ("RBRACE", "'}'"), ("RPAR", "')'"), ("LPAR", "'('")):
+        if terminal in expected:
+            return f"an operator or {words}" if "PLUS" in expected else words
+    if expected == {"COLON"} or ("COLON" in expected and "$END" not in expected):
+        return "':' and the value otherwise"
+    if "EQUAL" in expected:
+        return "'='"
+    if "PLUS" in expected:
+        return "an operator or the end of the expression"
+    return "the end of the line"
+
+
+def _hint(expected: set[str], found: str, text: str, start: int) -> str | None:
+    if found in ("%", "\\"):
+        return "remainder and whole division are not in the language of sources: use floor(a/b)"
+    if found in ("&", "|"):
+        return f"the logical operator is {found * 2}"
+    if found == "=" and "PLUS" in expected:
+        return "equality is =="
+    if found == '"':
+        return "expressions are quoted with ' or braces"
+    if found and text[:start].rstrip()[-1:].isdigit() and start and text[start - 1].isspace() and found.isalpha():
+        return "a suffix or unit is written without a space: 10k"
+    if expected & _VALUES and "WORD" in expected:
+        return "a number such as 10k or 1e-9, a parameter, or an expression in braces: {...}"
+    return None
+
+
+def _unbalanced(text: str) -> Problem | None:
+    """Find a bracket that nothing closes, or that closes nothing."""
+    closers = {"(": ")", "{": "}"}
+    stack: list[tuple[str, int]] = []
+    for offset, character in enumerate(text):
+        if character in closers:
+            stack.append((character, offset))
+        elif character in ")}":
+            if not stack or closers[stack[-1][0]] != character:
+                if stack:
+                    opened = stack[-1]
+                    return Problem(
+                        f"'{opened[0]}' is not closed before this '{character}'",
+                        offset,
+                        1,
+                        f"add '{closers[opened[0]]}'",
+                    )
+                return Problem(f"'{character}' closes nothing", offset, 1, "delete it, or open it before")
+            stack.pop()
+    if stack:
+        character, offset = stack[-1]
+        return Problem(f"'{character}' is never closed", offset, 1, f"add '{closers[character]}'")
+    if text.count("'") % 2:
+        return Problem("this quote is never closed", text.rindex("'"), 1, "add a quote")
+    return None
