@@ -110,13 +110,20 @@ def environment_of(
     return result
 
 
+_REACH = [1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100, 1e3, 1e6, np.inf]
+_UPPER = np.array(_REACH)
+_LOWER = -np.array([0.0, *_REACH])
+_MANY_GROUPS, _LONG_STRIDE = 8, 4
+
+
 def state_box(program: Program, environment: Mapping[Expr, Any] | None = None) -> dict[str, Interval]:
     """Return the box in which each state provably stays, as ``(lower, upper)`` lane arrays by state name.
 
-    The candidate is 0..1, what states of memristors live in: it is invariant if the derivative is not negative
-    on the face at 0 and not positive on the face at 1 wherever the other states are within their own boxes
-    (Nagumo).  All candidates are assumed, those that fail are dropped, until the rest support each other.  A
-    lane that fails, or starts outside, is unbounded.  An explicit step may overshoot a face by one step.
+    A box is invariant if on its lower face the derivative is not negative and on its upper face not positive
+    wherever all other states are within their own boxes (Nagumo).  The tightest candidates that hold the
+    initial values are assumed, from 0..1, where memristors live (nothing narrower is tried: a device may be
+    anywhere in its range), to a million both ways; a face that fails is moved outwards until all support each
+    other.  A face for which all candidates fail is infinite.  An explicit step may overshoot by one step.
 
     Args:
         program: without algebraic blocks.
@@ -125,51 +132,57 @@ def state_box(program: Program, environment: Mapping[Expr, Any] | None = None) -
     around = dict(environment_of(program) if environment is None else environment)
     leaves = {block.name: State(block.name, block.size) for block in program.states}
     groups: dict[str, list[Array]] = {}
-    candidate: dict[str, Array] = {}
+    level: dict[str, tuple[Array, Array]] = {}
     for block in program.states:
         low, high = (np.broadcast_to(x, (block.size,)) for x in bounds(block.initial, around))
-        candidate[block.name] = (low >= 0) & (high <= 1)
+        lower, upper = np.argmax(low[:, None] >= _LOWER, axis=1), np.argmax(high[:, None] <= _UPPER, axis=1)
         pattern = dependence(block.derivative, leaves[block.name])
         if pattern is None or block.derivative.shape != (block.size,):
-            candidate[block.name][:] = False  # nothing draws such a state back into a box
+            lower[:], upper[:] = len(_LOWER) - 1, len(_UPPER) - 1  # nothing draws such a state back into a box
         else:
             groups[block.name] = diagonal_groups(pattern)
+        level[block.name] = lower, upper
 
     def box(name: str) -> Interval:
-        inside = candidate[name]
-        return np.where(inside, 0.0, -np.inf), np.where(inside, 1.0, np.inf)
+        return _LOWER[level[name][0]], _UPPER[level[name][1]]
 
     changed = True
     while changed:
         changed = False
         for block in program.states:
-            if not candidate[block.name].any():
+            bounded = [np.isfinite(face) for face in box(block.name)]
+            if not np.any(bounded):
                 continue
             here = around | {leaf: box(name) for name, leaf in leaves.items()}
-            holds = _faces_hold(block.derivative, leaves[block.name], groups[block.name], here)
-            dropped = candidate[block.name] & ~holds
-            if dropped.any():
-                candidate[block.name] &= holds
-                changed = True
+            held = _faces_hold(block.derivative, leaves[block.name], groups[block.name], here)
+            stride = _LONG_STRIDE if len(groups[block.name]) > _MANY_GROUPS else 1
+            for chosen, known, holds in zip(level[block.name], bounded, held, strict=True):
+                fails = known & ~holds
+                last = len(_LOWER if chosen is level[block.name][0] else _UPPER) - 1
+                chosen[fails] = np.minimum(chosen[fails] + stride, last)
+                changed |= bool(fails.any())
     return {name: box(name) for name in leaves}
 
 
-def _faces_hold(derivative: Expr, leaf: State, groups: list[Array], environment: dict[Expr, Interval]) -> Array:
-    """Whether the flow of each lane points inwards on both its faces; lanes of a group do not read each other."""
-    lower, upper = environment[leaf]
-    holds = np.zeros(leaf.size, dtype=bool)
+def _faces_hold(
+    derivative: Expr, leaf: State, groups: list[Array], environment: dict[Expr, Interval]
+) -> tuple[Array, Array]:
+    """Whether the flow of each lane points inwards on its lower and on its upper face, where they are finite.
+
+    Lanes of a group do not read each other.  Where nothing holds in the first of many groups the others are
+    given up, too: a pass each is too much.
+    """
+    held = np.zeros(leaf.size, dtype=bool), np.zeros(leaf.size, dtype=bool)
     for lanes in groups:
-        if not (lower[lanes] == 0).any():
-            continue
-        faces = []
-        for face in (0.0, 1.0):
-            low, high = lower.copy(), upper.copy()
-            low[lanes] = high[lanes] = face
-            faces.append(bounds(derivative, environment | {leaf: (low, high)}))
-        holds[lanes] = (faces[0][0][lanes] >= 0) & (faces[1][1][lanes] <= 0)
-        if not holds[lanes].any() and len(groups) > 1:
-            break  # a densely coupled block that fails at once: the rest would cost a pass each
-    return holds
+        for side, face in enumerate(environment[leaf]):
+            bounded = lanes[np.isfinite(face[lanes])]
+            low, high = (end.copy() for end in environment[leaf])
+            low[bounded] = high[bounded] = face[bounded]
+            flow = bounds(derivative, environment | {leaf: (low, high)})[side][bounded]
+            held[side][bounded] = flow >= 0 if side == 0 else flow <= 0
+        if len(groups) > _MANY_GROUPS and not (held[0] | held[1])[lanes].any():
+            break
+    return held
 
 
 def _leaf(node: Expr) -> tuple[Any, Any] | None:

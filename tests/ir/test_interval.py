@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netc.ir.build import ONE, add, binary, div, mul, select, sub, unary
-from netc.ir.interpret import evaluate
+from netc.ir.interpret import evaluate, simulate
 from netc.ir.interval import bounds, environment_of, state_box
 from netc.ir.nodes import (
     BINARY,
@@ -110,33 +110,47 @@ def switch(x, v, k):
     return sub(mul(sub(1.0, x), on), mul(x, sub(1.0, mul(k, off))))
 
 
-def test_switches_stay_in_their_box_and_membranes_are_not_bounded():
+def test_switches_stay_in_their_box_and_membranes_in_a_wider_one():
     v, x = State("v", 2), State("x", 2)
-    found = state_box(program(block("v", 2, mul(x, sub(3.0, v))), block("x", 2, switch(x, v, Const(0.6)))))
+    membrane = block("v", 2, add(1.0, mul(add(x, 0.1), sub(3.0, v))))  # rests between 3.9 and 13, starts at 0
+    found = state_box(program(membrane, block("x", 2, switch(x, v, Const(0.6)))))
     assert [b.tolist() for b in found["x"]] == [[0.0, 0.0], [1.0, 1.0]]
-    assert [b.tolist() for b in found["v"]] == [[-np.inf] * 2, [np.inf] * 2]
+    assert [b.tolist() for b in found["v"]] == [[0.0] * 2, [20.0] * 2]
 
 
-def test_a_box_is_dropped_by_lane_and_with_what_rests_on_it():
+def test_a_box_is_widened_by_lane_and_with_what_rests_on_it():
     x, y, p = State("x", 2), State("y", 2), Parameter("p", 2)
     wrong = ParameterBlock("p", "model", "", np.array([0.6, 1.2]), ("a", "b"), ())
+    states = block("x", 2, switch(x, State("v"), p)), block("y", 2, sub(x, y)), block("v", 1, ONE)
     # y is pulled to x: its box holds only where that of x does
-    found = state_box(
-        program(
-            block("x", 2, switch(x, State("v"), p)), block("y", 2, sub(x, y)), block("v", 1, ONE), parameters=[wrong]
-        )
-    )
+    found = state_box(program(*states, parameters=[wrong]))
     for name in "xy":
-        assert [b.tolist() for b in found[name]] == [[0.0, -np.inf], [1.0, np.inf]]
+        assert [b.tolist() for b in found[name]] == [[0.0, 0.0], [1.0, np.inf]]
+    assert [b.tolist() for b in found["v"]] == [[-np.inf], [np.inf]]
 
 
-def test_a_box_needs_its_start_inside_and_sees_coupled_lanes():
+def test_a_box_holds_the_start_and_sees_coupled_lanes():
     x = State("x", 2)
-    assert state_box(program(block("x", 2, sub(0.5, x), initial=2.0)))["x"][1].tolist() == [np.inf] * 2
+    assert state_box(program(block("x", 2, sub(0.5, x), initial=2.0)))["x"][1].tolist() == [2.0] * 2
     other = Gather(x, Index([1, 0]))
     # each lane is pushed down by the other even at 0; with both on one face at once that would go unseen
     assert state_box(program(block("x", 2, mul(-1.0, other))))["x"][0].tolist() == [-np.inf] * 2
     assert state_box(program(block("x", 2, sub(other, x))))["x"][0].tolist() == [0.0] * 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_stay_in_their_boxes(seed):
+    rng = np.random.default_rng(seed)
+    x, v = State("x", 3), State("v", 3)
+    leak = sub(mul(rng.uniform(0, 8), Gather(x, Index([2, 0, 1]))), mul(add(0.2, x), unary("sinh", v)))
+    here = program(block("x", 3, switch(x, mul(4.0, v), Const(0.6)), 0.4), block("v", 3, leak, rng.uniform(-3, 3)))
+    box = state_box(here)
+    _, last = simulate(here, 0, 1e-3)
+    assert np.isfinite(box["v"][1]).all()
+    for _ in range(40):
+        _, last = simulate(here, 50, 1e-3, state=last)
+        for values, (low, high) in zip(last, (box["x"], box["v"]), strict=True):
+            assert np.all((values >= low) & (values <= high))
 
 
 def test_environment_of_spans_trained_bounds_and_time():
