@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from circuits import ALL, Builder, ladder, wave
 
 from netc.diagnostics import NetcError
 from netc.ir import build
@@ -22,6 +21,7 @@ from netc.ir.nodes import (
 )
 from netc.ir.program import Program
 from netc.optimise import solve_algebraic
+from tests.optimise.circuits import ALL, Builder, ladder, wave
 
 
 def residuals_at(program: Program, seed: int) -> list[np.ndarray]:
