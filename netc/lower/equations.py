@@ -11,7 +11,8 @@ from functools import cached_property
 
 from netc.diagnostics import Diagnostics
 from netc.elaborate.circuit import Circuit, Driven, Law, Trained
-from netc.ir.build import ONE, ZERO, add, div, gather, mul, neg, scatter_add, sub
+from netc.ir import build
+from netc.ir.build import ONE, ZERO, add, div, mul, neg, sub
 from netc.ir.derivative import tangent
 from netc.ir.nodes import Const, Expr, Index, Input, Slot, State, Time, Unknown, postorder, substitute
 from netc.lower.families import BranchFamily, Families, NetFamily
@@ -21,6 +22,18 @@ from netc.lower.values import BlockNames, Values
 
 INPUT = "features"
 """Name of the one input block of a program."""
+
+
+def gather(x: Expr, index: Index) -> Expr:
+    """Lanes of a family's value by number; one lane stands for all of them."""
+    return x if x.shape == (1,) else build.gather(x, index)
+
+
+def scatter_add(x: Expr, index: Index, lanes: int) -> Expr:
+    """Sum a family's values into ``lanes`` places; where each place gets one, one lane still stands for all."""
+    if x.shape == (1,) and len(index) == lanes and len(set(index.array.tolist())) == lanes:
+        return x
+    return build.scatter_add(x, index, lanes)
 
 
 @dataclass(slots=True, eq=False)
@@ -225,7 +238,7 @@ class Equations:
             for b in branches
         ) and value.shape == (len(family.nets),):
             definition = self._define("e", family.nets, of_net=True, at=here)
-            definition.explicit = value
+            definition.explicit, definition.residual = value, sub(definition.unknown, value)
             return definition.unknown
         return value
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from netc.diagnostics import Diagnostics
 from netc.elaborate.circuit import Branch, Circuit, Value
-from netc.ir.build import ZERO, add, gather, neg
+from netc.ir.build import ZERO, add, neg
 from netc.ir.nodes import Concat, Expr, Index
 from netc.ir.program import AlgebraicBlock, InputBlock, Observable, Program, StateBlock
-from netc.lower.equations import INPUT, Definition, Equations
+from netc.lower.equations import INPUT, Definition, Equations, gather
 from netc.lower.families import Families, sort_into_families, value_form
 from netc.lower.order import dependence_order
 from netc.lower.topology import build_forest
@@ -211,8 +211,7 @@ def _observables(equations: Equations) -> tuple[Observable, ...]:
     for signal in circuit.selected:
         if signal.startswith("i(") and signal.endswith(")"):
             number, lane = equations.families.branch_place[by_name[signal[2:-1]]]
-            value = equations.current(number)
-            value = value if value.shape == (1,) else gather(value, Index([lane]))
+            value = gather(equations.current(number), Index([lane]))
             found.append(Observable(equations.names.new("current", [signal[2:-1]]), "A", (signal,), value))
     return tuple(found)
 
