@@ -91,10 +91,10 @@ def _logical_line(deck: Deck, span: Span) -> str:
     if source is None or not 0 < span.line <= len(source):
         raise NetcError([Diagnostic(Severity.ERROR, "the text of this line is gone, so ngspice cannot run it", span)])
     parts = [_clean(source[span.line - 1])]
-    for following in source[span.line :]:
-        text = following.strip()
+    for number in range(span.line, len(source)):
+        text = _clean(source[number])
         if text.startswith("+"):
-            parts.append(_clean(following))
+            parts.append(text)
         elif text and not text.startswith(("*", "$", ";", "//")):
             break  # blank and comment lines may stand between continuations
     return "\n".join(parts)
@@ -102,6 +102,8 @@ def _logical_line(deck: Deck, span: Span) -> str:
 
 def _clean(line: str) -> str:
     # A control character could split a line in ngspice's eyes where it did not in the parser's.
+    if line.isprintable():
+        return line.strip()
     return "".join(c if c.isprintable() else " " for c in line).strip()
 
 
