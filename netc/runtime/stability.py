@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from netc.ir.derivative import tangent
-from netc.ir.interval import Interval, bounds, environment_of, state_box
+from netc.ir.interval import Interval, bounds, environment_of
+from netc.ir.invariant import state_box
 from netc.ir.nodes import Expr, State, Unknown
 from netc.ir.program import Program
 from netc.ir.sparsity import dependence, diagonal_groups

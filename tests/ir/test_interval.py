@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from netc.ir.build import ONE, add, binary, div, mul, select, sub, unary
 from netc.ir.interpret import evaluate, simulate
-from netc.ir.interval import bounds, environment_of, state_box
+from netc.ir.interval import bounds, environment_of
+from netc.ir.invariant import state_box
 from netc.ir.nodes import (
     BINARY,
     UNARY,
@@ -43,6 +44,8 @@ EXPRESSIONS = [
     *(binary("pow", X, n) for n in (-3.0, -2.0, -1.0, 2.0, 3.0, 2.5, 0.5)),
     mul(X, X),
     mul(X, sub(1.0, X)),
+    add(mul(unary("sigmoid", X), Y), div(sub(1.0, unary("sigmoid", X)), add(2.0, mul(Y, Y)))),
+    add(mul(sub(1.0, X), Y), mul(X, 3.0)),
     div(unary("exp", X), add(unary("exp", X), mul(Y, Y))),
     select(binary("lt", X, Y), mul(X, Y), unary("sin", mul(5.0, X))),
     ScatterAdd(mul(X, Y), Index([0, 0, 1]), 2),
@@ -86,6 +89,8 @@ def test_bounds_are_tight_where_it_matters():
     assert [b.tolist() for b in bounds(div(e, add(2.0, e)), unbounded)] == [[0.0], [1.0]]
     assert [b.tolist() for b in bounds(mul(X, X), {X: (-1.0, 2.0)})] == [[0.0] * 3, [4.0] * 3]
     assert [b.tolist() for b in bounds(div(1.0, X), {X: (-1.0, 2.0)})] == [[-np.inf] * 3, [np.inf] * 3]
+    mixed = add(mul(100.0, X), mul(16e3, sub(1.0, X)))
+    assert [b.tolist() for b in bounds(mixed, {X: (0.0, 1.0)})] == [[100.0] * 3, [16e3] * 3]
     assert bounds(unary("exp", Const(1e4)), unbounded)[1] == np.inf
     low, high = bounds(Solve(LAPLACIAN, Concat(Const(1.0), Const(0.0), Const(0.0))), {Y: (1.0, 1.01)})
     assert np.all(low > 0)
