@@ -37,9 +37,9 @@ def read_timing(cards: Sequence[ast.Card], scope: Scope) -> Timing | None:
     chosen = own or runs
     if not chosen:
         return None
-    for card in chosen[1:]:
-        context.warning(f".tran is given again: the first one, at {chosen[0].span}, counts", card.span)
-    timing = _timing(chosen[0], scope)
+    for card in chosen[:-1]:
+        context.warning(f".tran is given again, at {chosen[-1].span}: the last one counts", card.span)
+    timing = _timing(chosen[-1], scope)
     context.timing_failed = timing is None
     return timing
 

@@ -215,7 +215,7 @@ class Preparation:
         shape = shape_of(card.waveform, _UNITS[kind], self.context)
         if shape is None:
             return None
-        law = self.context.law(kind, kind, shape.template, ("source",) * len(shape.sources), tuple(shape.units))
+        law = self.context.law(kind, kind, shape.template, tuple(shape.roles), tuple(shape.units))
         return Prepared(card.name, card.nodes, law, tuple(shape.sources), card.span, ascending=shape.ascending)
 
     def _controlled(self, card: ast.ControlledSource) -> Prepared | None:

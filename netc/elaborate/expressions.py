@@ -143,9 +143,8 @@ class Translator(ABC):
         function = self.functions.get(node.function)
         if function is None:
             return self._unknown_function(node, env)
-        count = len(node.arguments)
-        if count < function.least or (function.most is not None and count > function.most):
-            return self._wrong_count(node, function.least, function.most)
+        if len(node.arguments) != function.count:
+            return self._wrong_count(node, function.count)
         if function.caution:
             self.context.warning(function.caution, node.span)
         is_power = node.function in _POWERS
@@ -176,9 +175,8 @@ class Translator(ABC):
             f"unknown function {node.function!r}", node.span, close_match(node.function, known, "the function")
         )
 
-    def _wrong_count(self, node: ast.Call, least: int, most: int | None) -> Expr:
-        wanted = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-        plural = "" if wanted == "1" else "s"
+    def _wrong_count(self, node: ast.Call, wanted: int) -> Expr:
+        plural = "" if wanted == 1 else "s"
         return self.fail(
             f"{node.function}() takes {wanted} argument{plural}, {len(node.arguments)} given",
             node.span,
@@ -186,7 +184,7 @@ class Translator(ABC):
 
     def _expand(self, node: ast.Call, env: _Environment, function: ast.Func, home: Definition) -> Expr:
         if len(node.arguments) != len(function.formals):
-            return self._wrong_count(node, len(function.formals), len(function.formals))
+            return self._wrong_count(node, len(function.formals))
         if function.name in self._active:
             chain = " -> ".join([*self._active[self._active.index(function.name) :], function.name])
             return self.fail(f".func {function.name!r} calls itself: {chain}", function.span)

@@ -19,11 +19,10 @@ _LARGEST_CHAIN = 64
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """``build`` makes the expression of ``least`` to ``most`` arguments (``most`` is ``None`` for any number)."""
+    """``build`` makes the expression of ``count`` arguments; ``caution`` is a warning to give."""
 
     build: Callable[..., Expr]
-    least: int = 1
-    most: int | None = 1
+    count: int = 1
     caution: str | None = None
 
 
@@ -97,14 +96,8 @@ def _against_zero(op: str) -> Function:
     return Function(lambda x: binary(op, x, 0.0))
 
 
-def _many(op: str) -> Callable[..., Expr]:
-    def build(*arguments: Expr) -> Expr:
-        result = arguments[0]
-        for argument in arguments[1:]:
-            result = binary(op, result, argument)
-        return result
-
-    return build
+def _binary(op: str) -> Function:
+    return Function(lambda a, b: binary(op, a, b), 2)
 
 
 def _only_ltpsa(name: str) -> str:
@@ -142,16 +135,17 @@ _COMMON = {
     "log": _unary("log"),
     "log10": Function(lambda x: div(unary("log", x), 2.302585092994046)),
     "nint": _unary("round"),
+    "min": _binary("min"),
+    "max": _binary("max"),
     "sgn": _unary("sign"),
-    "ternary_fcn": Function(select, 3, 3),
+    "ternary_fcn": Function(select, 3),
     "limit": Function(
         clip,
-        3,
         3,
         "limit() holds its first argument between the others, as with ngbehavior=ltpsa; "
         "ngspice's default mode draws a random number instead",
     ),
-    "if": Function(select, 3, 3, _only_ltpsa("if")),
+    "if": Function(select, 3, _only_ltpsa("if")),
     "stp": Function(step, caution=_only_ltpsa("stp")),
 }
 
@@ -160,20 +154,16 @@ SIGNAL_FUNCTIONS: dict[str, Function] = {
     "u": Function(step),
     "u2": Function(lambda x: clip(x, 0.0, 1.0)),
     "uramp": Function(lambda x: binary("max", x, 0.0)),
-    "min": Function(_many("min"), 2, 2),
-    "max": Function(_many("max"), 2, 2),
-    "pow": Function(power, 2, 2),
-    "pwr": Function(signed_power, 2, 2),
+    "pow": Function(power, 2),
+    "pwr": Function(signed_power, 2),
     **{f"{op}0": _against_zero(op) for op in ("eq", "ne", "gt", "lt", "ge", "le")},
 }
 """What a B source knows."""
 
 NUMBER_FUNCTIONS: dict[str, Function] = {
     **_COMMON,
-    "min": Function(_many("min"), 2, None),
-    "max": Function(_many("max"), 2, None),
-    "pow": Function(plain_power, 2, 2),
-    "pwr": Function(power, 2, 2),
+    "pow": Function(plain_power, 2),
+    "pwr": Function(power, 2),
     "sqr": Function(lambda x: mul(x, x)),
     "arctan": _unary("atan"),
     "int": Function(lambda x: mul(unary("sign", x), unary("floor", unary("abs", x)))),

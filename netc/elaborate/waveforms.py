@@ -2,6 +2,9 @@
 
 Equations and defaults are those of the ngspice manual, "Independent sources for voltage or current"; an
 argument that is missing or 0 is taken from ``.tran`` where the manual says so.
+
+Levels and frequencies have the role ``source``.  Times have none: the waveform has kinks there, and a value has no
+derivative with respect to a time at which a kink meets a step of the simulation.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from netc.ir.nodes import Columns, Const, Expr, Interpolate, Slot, Time
 from netc.ir.program import Timing
 
 _RADIANS_PER_TURN = 6.283185307179586
+_MOST_NAMED_POINTS = 16  # the values of a longer table are data, not parameters worth a name each
 _RADIANS_PER_DEGREE = _RADIANS_PER_TURN / 360.0
 
 
@@ -58,15 +62,17 @@ WaveformSource = float | ast.Expression | Defaulted
 
 @dataclass(slots=True)
 class Shape:
-    """A waveform's template, and the sources, units and spans of its slots."""
+    """A waveform's template, and the sources, roles and units of its slots."""
 
     template: Expr = field(default_factory=lambda: Const(0.0))
     sources: list[WaveformSource] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)
     ascending: tuple[int, int] | None = None  # slots that must ascend: the times of a PWL
 
-    def slot(self, source: WaveformSource, unit: str) -> Expr:
+    def slot(self, source: WaveformSource, unit: str, role: str = "source") -> Expr:
         """Return a new value slot."""
+        self.roles.append("" if unit == "s" else role)
         self.sources.append(source.value if isinstance(source, ast.Number) else source)
         self.units.append(unit)
         slot: Expr = Slot("value", len(self.sources) - 1)
@@ -164,7 +170,8 @@ def _pwl(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> E
         else:
             context.error(f"{name}= of PWL is not supported yet", value.span, "write the points out")
             return None
-    values = [shape.slot(value, unit) for value in arguments[1::2]]
+    role = "source" if len(arguments) <= 2 * _MOST_NAMED_POINTS else ""
+    values = [shape.slot(value, unit, role) for value in arguments[1::2]]
     if len(values) == 1:
         return values[0]
     first = len(shape.sources)
