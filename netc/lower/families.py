@@ -219,19 +219,23 @@ def _parts_played(circuit: Circuit, families: list[NetFamily], branch_place: lis
             groups.setdefault(frozenset(attached[net]), []).append(net)
         kept: list[tuple[set[tuple[int, int]], int]] = []
         for around, nets in sorted(groups.items(), key=lambda g: (-len(g[1]), g[1][0])):
-            laws = {(law[f], p) for f, p in around}
-            for part, (known, size) in enumerate(kept):
-                known_laws = {(law[f], p) for f, p in known}
-                alike = laws <= known_laws or known_laws <= laws
-                if around <= known or known <= around or (alike and len(nets) * _SLIVER <= size):
-                    known |= around
-                    break
-            else:
-                part = len(kept)
+            part = next((k for k, group in enumerate(kept) if _alike(around, len(nets), *group, law)), len(kept))
+            if part == len(kept):
                 kept.append((set(around), len(nets)))
+            kept[part][0].update(around)
             for net in nets:
                 parts[net] = part
     return parts
+
+
+def _alike(
+    around: frozenset[tuple[int, int]], lanes: int, known: set[tuple[int, int]], known_lanes: int, law: dict[int, int]
+) -> bool:
+    """Whether nets with these attachments play the part of those known."""
+    if around <= known or known <= around:
+        return True
+    laws, known_laws = ({(law[f], position) for f, position in a} for a in (around, known))
+    return (laws <= known_laws or known_laws <= laws) and lanes * _SLIVER <= known_lanes
 
 
 def _sort_lanes(circuit: Circuit, families: Families, family: BranchFamily) -> None:
