@@ -6,6 +6,8 @@ holds a word line, say) is never built.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -63,6 +65,7 @@ class Equations:
     net_states: dict[int, State] = field(default_factory=dict)  # net family -> capacitor voltages
     branch_states: dict[int, State] = field(default_factory=dict)  # branch family -> inductor currents
     _under_way: set[int] = field(default_factory=set)  # branch families whose current is being built
+    _pending: deque[tuple[Definition, Callable[[], Expr]]] = field(default_factory=deque)
     _voltage: dict[int, Expr] = field(default_factory=dict)
     _current: dict[int, Expr] = field(default_factory=dict)
     _control: dict[int, Expr] = field(default_factory=dict)
@@ -215,7 +218,7 @@ class Equations:
         """A potential that Kirchhoff's current law fixes."""
         definition = self._define("z", family.nets, of_net=True, at=self.order.voltage(family.nets[0]))
         self._voltage[family.number] = definition.unknown
-        definition.residual = self.injection(family.number)
+        self._later(definition, lambda: self.injection(family.number))
         return definition.unknown
 
     def _across(self, family: NetFamily) -> Expr:
@@ -230,7 +233,7 @@ class Equations:
             parents = self._net_lanes([self.forest.parent[n] for n in family.nets])
             above = gather(self.voltage(self.families.net_place[parent][0]), parents)
             self._voltage[family.number] = add(above, definition.unknown)
-            definition.residual = sub(definition.unknown, self._source_voltage(family, branches))
+            self._later(definition, lambda: sub(definition.unknown, self._source_voltage(family, branches)))
             return definition.unknown
         value = self._source_voltage(family, branches)
         if any(
@@ -259,6 +262,16 @@ class Equations:
         definition = Definition(Unknown(name, len(lanes)), int(self.order.level[at]), tuple(lanes), of_net)
         self.definitions.append(definition)
         return definition
+
+    def _later(self, definition: Definition, residual: Callable[[], Expr]) -> None:
+        """Leave a residual for :meth:`finish`: what it is made of may lead back to the unknown."""
+        self._pending.append((definition, residual))
+
+    def finish(self) -> None:
+        """Make all residuals, and those of the unknowns they bring in."""
+        while self._pending:
+            definition, residual = self._pending.popleft()
+            definition.residual = residual()
 
     # ------------------------------------------------------------------ currents
 
@@ -292,7 +305,7 @@ class Equations:
             if self.order.cycle[here] >= 0:
                 definition = self._define("i", family.branches, of_net=False, at=here)
                 self._control[number] = definition.unknown
-                definition.residual = sub(definition.unknown, self.current(number))
+                self._later(definition, lambda: sub(definition.unknown, self.current(number)))
             else:
                 self._control[number] = self.current(number)
         return self._control[number]
@@ -373,7 +386,7 @@ class Equations:
             if self._in_cycle(family):
                 definition = self._define("d", family.nets, of_net=True, at=self.order.injection(family.nets[0]))
                 self._rate[number] = definition.unknown
-                definition.residual = sub(mul(capacitance, definition.unknown), self.injection(number))
+                self._later(definition, lambda: sub(mul(capacitance, definition.unknown), self.injection(number)))
             else:
                 self._rate[number] = div(self.injection(number), capacitance)
         return self._rate[number]

@@ -39,6 +39,7 @@ def lower(circuit: Circuit) -> Program:
 
     states = _states(equations)
     observables = _observables(equations)
+    equations.finish()
     algebraic = _algebraic(equations)
     _check_initial(equations)
     diagnostics.raise_if_failed()
