@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netc.elaborate import elaborate
 from netc.generate import generate
+from netc.ir.interpret import signal_names
+from netc.ir.interpret import simulate as interpret
+from netc.lower import lower
+from netc.optimise import optimise
+from netc.parse import parse_deck
 from tests.netlists.plain_ngspice import MODELS, NETLISTS, MifNeurons, alpha, nrmse, simulate
 
 DECKS = sorted(NETLISTS.glob("*.cir"))
@@ -35,6 +41,25 @@ def test_runs_in_plain_ngspice(path: Path, tmp_path: Path) -> None:
     assert all(np.isfinite(values).all() for values in waves.values())
 
 
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", [path.name for path in DECKS if path.name != "mif_table3.cir"])
+def test_every_node_agrees_with_ngspice_at_the_decks_own_step(name: str, tmp_path: Path) -> None:
+    program = optimise(lower(elaborate(parse_deck(NETLISTS / name))))
+    timing = program.timing
+    assert timing is not None
+    dt = timing.tmax or timing.tstep
+    steps = round(timing.tstop / dt)
+    signals, _ = interpret(program, steps, dt)
+    waves = simulate(_text(name), tmp_path)
+    compared = 0
+    for k, node in enumerate(signal_names(program)):
+        reference = waves.get(f"v({node})")
+        if reference is not None and np.ptp(reference) > 1e-9:
+            assert nrmse(waves, f"v({node})", np.arange(steps + 1) * dt, signals[:, 0, k]) < 0.01, node
+            compared += 1
+    assert compared >= 2
+
+
 @pytest.mark.parametrize("path", DECKS, ids=lambda path: path.name)
 def test_includes_resolve_beside_the_deck(path: Path) -> None:
     for include in re.findall(r"(?mi)^\.include (\S+)", path.read_text()):
@@ -42,7 +67,7 @@ def test_includes_resolve_beside_the_deck(path: Path) -> None:
 
 
 def test_digits_deck_is_what_the_generator_writes() -> None:
-    assert _text("digits.cir") == generate((64, 16, 10), seed=2)
+    assert _text("digits.cir") == generate((64, 16, 10), seed=2, step=5e-6, steps=2000)
 
 
 @pytest.mark.ngspice
