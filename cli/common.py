@@ -1,0 +1,114 @@
+"""What all commands share: options, messages on stderr, exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from netc.compiler import Compilation, compile_deck
+from netc.diagnostics import Diagnostic, NetcError, Severity
+
+EXIT_CHECK_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+
+
+def deck_options(command: _F) -> _F:
+    """Add the deck argument and the options of reading one."""
+    for add in (
+        click.option("--lenient", is_flag=True, help="Warn about unsupported analysis cards instead of refusing them."),
+        click.option(
+            "-I",
+            "--include-dir",
+            "include_directories",
+            multiple=True,
+            type=FILE,
+            metavar="DIR",
+            help="Folder that .include and .lib may read from, besides the deck's own (repeatable).",
+        ),
+        click.argument("deck", type=FILE),
+    ):
+        command = add(command)
+    return command
+
+
+def step_options(command: _F) -> _F:
+    """Add ``--dt`` and ``--tstop``."""
+    command = click.option("--tstop", type=Quantity("s"), help="Stop there instead of at the deck's time.")(command)
+    return click.option(
+        "--dt", type=Quantity("s"), help="Time step, such as 10u; else the deck's maximum step, else its step."
+    )(command)
+
+
+class Quantity(click.ParamType):
+    """A positive number as SPICE writes it (``10u``, ``1e-5``, ``100n``)."""
+
+    def __init__(self, unit: str) -> None:
+        self.name = unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number in SI units; anything else is a usage error."""
+        from netc.parse.numbers import read_plain
+
+        if isinstance(value, float):
+            return value
+        literal = read_plain(str(value).strip().lower())
+        if literal.problem or literal.oddity or not literal.value > 0:
+            self.fail(f"{value!r} is not a positive number such as 10u or 1e-5", param, ctx)
+        return literal.value
+
+
+def read_deck(deck: Path, include_directories: Sequence[Path], lenient: bool) -> Compilation:
+    """Return the deck's compilation, parsed, elaborated and lowered, after printing what there is to remark."""
+    compilation = compile_deck(deck, include_directories=include_directories, lenient=lenient)
+    sources: Mapping[str, Sequence[str]] = compilation.deck.sources
+    try:
+        _ = compilation.dae
+    finally:
+        show(compilation.diagnostics, sources)
+    return compilation
+
+
+def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Print warnings and notes on stderr."""
+    for diagnostic in diagnostics:
+        if diagnostic.severity is not Severity.ERROR:
+            say(diagnostic.render(sources))
+
+
+def say(message: str) -> None:
+    """Print a line for the person on stderr; stdout carries results only."""
+    click.echo(message, err=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text``; a place that cannot be written is the user's error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise NetcError(f"cannot write '{path}': {error.strerror or error}", hint="choose another place") from None
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as readable JSON; what is not finite becomes ``null``."""
+    write_text(path, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with every number that JSON cannot hold replaced by ``None``."""
+    if isinstance(value, Mapping):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value

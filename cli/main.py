@@ -1,0 +1,101 @@
+"""``netc``: compile, check and train SPICE netlists."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from netc.cli.common import EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_INTERRUPTED, say
+
+COMMANDS = {
+    "compile": "compile",
+    "info": "info",
+    "simulate": "simulate",
+    "validate": "validate",
+    "check-grad": "check_grad",
+    "generate": "generate",
+    "train": "train",
+    "evaluate": "evaluate",
+    "data": "data",
+    "doctor": "doctor",
+}
+"""Command name -> module of this package that defines ``command``; imported only when it is run."""
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for, so that ``--help`` does not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"netc.cli.{COMMANDS[name]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _SUMMARIES[name]) for name in COMMANDS])
+
+
+_SUMMARIES = {
+    "compile": "Write a deck as a PyTorch module, or show any stage on the way.",
+    "info": "Count what a deck holds: states, lanes, couplings, time constants.",
+    "simulate": "Run the deck's transient; waveforms as CSV or picture.",
+    "validate": "Compare every node with ngspice and measure the order in dt.",
+    "check-grad": "Compare autograd with central differences in float64.",
+    "generate": "Write the deck of a memristive spiking network.",
+    "train": "Train a deck's conductances on a data set.",
+    "evaluate": "Test a trained run.",
+    "data": "Fetch data sets.",
+    "doctor": "Tell what is installed, what is missing and what to type.",
+}
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="netc")
+def cli() -> None:
+    """Compile a SPICE netlist into a differentiable PyTorch program, train it, and check it against ngspice.
+
+    \b
+    Examples:
+      netc compile mif.cir -o mif.py
+      netc validate mif.cir --plot mif.png
+      netc generate --layers 784,100,10 -o network.cir
+      netc train network.cir --data mnist --epochs 3
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit code 0 fine, 1 a check failed, 2 bad input or usage, 130 interrupted."""
+    from netc.diagnostics import CheckFailed, NetcError
+
+    try:
+        code = cli.main(args=arguments, prog_name="netc", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except NetcError as error:
+        for diagnostic in error.diagnostics:
+            say(diagnostic.render(error.sources))
+        if len(error.diagnostics) > 1:
+            say(f"{len(error.diagnostics)} errors")
+        sys.exit(EXIT_BAD_INPUT)
+    except CheckFailed as error:
+        say(f"netc: {error}")
+        sys.exit(EXIT_CHECK_FAILED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        say("netc: interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+    except MemoryError:
+        say("netc: out of memory; fewer samples (--batch) or steps (--steps) need less")
+        sys.exit(EXIT_BAD_INPUT)

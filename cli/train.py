@@ -1,0 +1,77 @@
+"""``netc train``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from netc.cli.common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, say
+
+
+@click.command("train")
+@deck_options
+@click.option("--data", "data_name", required=True, metavar="NAME", help="Data set: mnist, fashion-mnist, digits.")
+@click.option("--data-dir", type=FILE, metavar="DIR", help="Where the data are, or go.")
+@click.option("--epochs", type=int, default=10, show_default=True, help="Times through the training samples.")
+@click.option("--batch", type=int, default=128, show_default=True, help="Samples per update.")
+@click.option("--lr", type=float, default=0.02, show_default=True,
+              help="Adam's rate; values move in units of their bounds.")
+@click.option("--schedule", type=click.Choice(["cosine", "exponential", "constant"]), default="cosine",
+              show_default=True, help="How the rate falls.")
+@click.option("--steps", type=int, help="Time steps per sample.  [the deck's]")
+@click.option("--dt", type=Quantity("s"), help="Time step.  [the deck's]")
+@click.option("--limit-train", type=int, help="Use only the first N training samples.")
+@click.option("--limit-test", type=int, help="Use only the first N test samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of samples and of dropout.")
+@click.option("--threads", type=int, help="CPU threads.  [all]")
+@click.option("--logit-scale", type=float, default=100.0, show_default=True, help="Softmax reads V times this, 1/V.")
+@click.option("--clip-gradient", type=float, help="Largest norm of a gradient.  [no limit]")
+@click.option("--input-dropout", type=float, default=0.0, show_default=True, help="Share of inputs set to 0.")
+@click.option("--chunk", type=int, help="Time steps kept at once, the rest recomputed; 0 keeps all.  [by memory]")
+@click.option("--test-every", type=int, default=0, show_default=True, help="Epochs between looks at the test set.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="A torch device.")
+@click.option("--out", type=FILE, metavar="DIR", help="Run folder.  [runs/DECK-DATA]")
+@click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")
+def command(
+    deck: Path,
+    include_directories: tuple[Path, ...],
+    lenient: bool,
+    data_name: str,
+    data_dir: Path | None,
+    limit_train: int | None,
+    limit_test: int | None,
+    lr: float,
+    out: Path | None,
+    resume: bool,
+    **options: object,
+) -> None:
+    """Train DECK's conductances on a data set, by backpropagation through the device physics.
+
+    What the data drive, what the loss reads and what is learnt stand in the deck as *.netc directives.
+    The last line of stdout is a JSON object with "test_accuracy", "train_seconds", "epochs" and "samples".
+
+    \b
+    Examples:
+      netc train network.cir --data mnist --limit-train 10000 --epochs 3 --out runs/mnist
+      netc train network.cir --data mnist --out runs/mnist --resume
+    """
+    from netc.data import load
+    from netc.report import draw_run
+    from netc.training import TrainingInterrupted, TrainingOptions, train
+
+    chosen = TrainingOptions(learning_rate=lr, **options)  # type: ignore[arg-type]  # click has checked the types
+    chosen.check()
+    directory = out or Path("runs") / f"{deck.stem}-{data_name}"
+    compilation = read_deck(deck, include_directories, lenient)
+    dataset = load(data_name, directory=data_dir, limit_train=limit_train, limit_test=limit_test)
+    try:
+        result = train(compilation, dataset, chosen, directory=directory, resume=resume)
+    except TrainingInterrupted as stopped:
+        say(str(stopped))
+        sys.exit(EXIT_INTERRUPTED)
+    pictures = draw_run(directory, compilation, dataset)
+    say(f"{directory}: run folder; pictures {', '.join(p.name for p in pictures)}")
+    click.echo(result.line())
