@@ -12,7 +12,7 @@ import numpy as np
 
 from netc.ir import build
 from netc.ir.linear import lanes_of
-from netc.ir.nodes import Binary, Concat, Expr, Gather, Index, Rate, ScatterAdd
+from netc.ir.nodes import Binary, Concat, Expr, Gather, Index, Rate, ScatterAdd, State, postorder
 from netc.ir.program import Program
 from netc.ir.rates import Rates
 from netc.optimise.rewriting import rewritten, signed_sum
@@ -23,8 +23,12 @@ def run(program: Program) -> Program:
     """Return ``program`` simplified."""
     rates = Rates(program)
 
+    clocks: dict[Expr, bool] = {}
+
     def rule(node: Expr) -> Expr | None:
         if isinstance(node, Binary):
+            if _is_clock(node, rates, clocks):
+                return None
             if node.op == "div" and rates(node) and not rates(node.b):
                 node = _grouped(node.a, build.div(build.ONE, node.b), rates)
             elif node.op == "mul":
@@ -37,6 +41,16 @@ def run(program: Program) -> Program:
         return _scatter_add(node) if isinstance(node, ScatterAdd) else None
 
     return rewritten(program, rule)
+
+
+def _is_clock(root: Expr, rates: Rates, known: dict[Expr, bool]) -> bool:
+    """Whether ``root`` changes with time and depends on nothing else that does."""
+    if rates(root) != Rate.TIME:
+        return False
+    for node in postorder(root):
+        if node not in known:
+            known[node] = not isinstance(node, State) and all(known[child] for child in node.children)
+    return known[root]
 
 
 def _grouped(a: Expr, b: Expr, rates: Rates) -> Expr:

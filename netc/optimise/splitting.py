@@ -48,6 +48,8 @@ def split(expr: Expr, rates: Rates) -> Split:
         return Split(parameter=expr)
     if isinstance(expr, Binary) and expr.op == "mul" and (rates(expr.a) != Rate.STEP or rates(expr.b) != Rate.STEP):
         return split(expr.a, rates) * split(expr.b, rates)
+    if isinstance(expr, Binary) and expr.op == "div" and not rates(expr.b):
+        return split(expr.a, rates) * Split(parameter=build.div(build.ONE, expr.b))
     if rate == Rate.SAMPLE:
         return Split(sample=expr)
     return Split(time=expr) if rate == Rate.TIME else Split(rest=expr)

@@ -181,6 +181,20 @@ def test_division_by_a_parameter_is_hoisted_and_factors_are_grouped():
     same(b.program(), program, dt=1e-2)
 
 
+def test_pulses_begin_at_the_same_step():
+    """``floor(time / period)`` at exact multiples of the period: not a rounding may change."""
+    b = Builder("pulses")
+    period = b.parameter("p", 7e-6 * np.arange(1, 6), "source")
+    since = build.sub(Time(), build.add(2e-6, 0.0))
+    phase = build.sub(since, build.mul(period, Unary("floor", build.div(since, period))))
+    on = build.binary("lt", phase, build.mul(period, 0.5))
+    b.state("v", 5, build.mul(on, b.input("in", 5)))
+    program = b.program()
+    before, _ = simulate(program, 3000, 1e-6)
+    after, _ = simulate(optimise(program), 3000, 1e-6)
+    np.testing.assert_array_equal(before, after)
+
+
 def test_sigmoid_does_not_overflow():
     x = State("x", 2)
     b = Builder("sigmoid")
