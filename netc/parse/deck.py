@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,8 +18,8 @@ from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
 from netc.parse.models import resolve_models
 from netc.parse.source import read_lines, split_lines
 
-_SKIPPED_CONDITION = frozenset({".if", ".elseif", ".else", ".endif"})
-_NETLIST_SUFFIX = "supported are R C L V I B E F G H X"
+_CONDITIONS = frozenset({".if", ".elseif", ".else", ".endif"})
+_SUPPORTED = "supported are R C L V I B E F G H X"
 
 
 def parse_deck(
@@ -137,13 +136,13 @@ class _Reader:
         elif letter in ELEMENTS:
             self._keep(parse_line(line, ELEMENTS[letter], self.diagnostics), cards)
         elif letter in UNSUPPORTED_ELEMENTS:
-            word = line.text.split()[0]
+            word = line.words[0]
             kind = UNSUPPORTED_ELEMENTS[letter]
-            self.diagnostics.error(f"{word}: {kind} are not supported yet", line.span(0, len(word)), _NETLIST_SUFFIX)
+            self.diagnostics.error(f"{word}: {kind} are not supported yet", line.span(0, len(word)), _SUPPORTED)
         elif letter == "+":
             self.diagnostics.error("there is no line before this one to continue", line.span(0))
         else:
-            word = line.text.split()[0]
+            word = line.words[0]
             hint = "a comment starts with *, an element with a letter, a card with a dot"
             self.diagnostics.error(f"'{word}' is neither an element nor a card", line.span(0, len(word)), hint)
 
@@ -179,7 +178,7 @@ class _Reader:
         self._after_end(line)
         cards = frames[-1].cards
         if word in CARDS:
-            if CARDS[word] == "output" and line.text.split()[1:2] in (["ac"], ["dc"], ["noise"], ["op"]):
+            if CARDS[word] == "output" and line.words[1:2] in (["ac"], ["dc"], ["noise"], ["op"]):
                 self.diagnostics.warning(f"{word} of another analysis is ignored: netc runs transients", span)
                 return
             self._keep(parse_line(line, CARDS[word], self.diagnostics), cards)
@@ -202,7 +201,7 @@ class _Reader:
                 self.diagnostics.warning(message + "; ignored", span)
             else:
                 self.diagnostics.error(message, span, "delete the card, or pass --lenient to ignore it")
-        elif word in _SKIPPED_CONDITION:
+        elif word in _CONDITIONS:
             self.diagnostics.error(f"conditional netlists ({word}) are not supported yet", span)
         elif word == ".endc":
             self.diagnostics.error(".endc without .control", span)
@@ -215,7 +214,7 @@ class _Reader:
             return
         frame = frames.pop()
         assert frame.head is not None
-        words = line.text.split()
+        words = line.words
         if len(words) > 1 and words[1] != frame.head.name:
             self.diagnostics.warning(
                 f".ends names '{words[1]}' but closes '{frame.head.name}'",
@@ -238,7 +237,7 @@ class _Reader:
             hint = "name a section, or write .include"
             self.diagnostics.warning(".lib without a section is read as .include", span, hint)
         name = words[0].strip("\"'")
-        found = self.includes.find(name, Path(os.path.dirname(line.file)), place)
+        found = self.includes.find(name, line.file, place)
         if found is None:
             return None
         with self.includes.entered(found.path, section, place) as fresh:
@@ -261,7 +260,7 @@ class _Reader:
         found = False
         body: list[LogicalLine] = []
         for line in lines:
-            words = line.text.split()
+            words = line.words
             if words[0] == ".lib" and len(words) == 2 and not inside:
                 inside = words[1].strip("\"'") == section
                 found = found or inside
@@ -280,7 +279,7 @@ class _Reader:
         line = next(logical_lines([first], self.name), None)
         if line is None or line.text[0] == "+":
             return
-        word = line.text.split()[0]
+        word = line.words[0]
         card: Any = None
         if line.text[0] == ".":
             card = word if word in CARDS or word in (".subckt", ".include", ".inc", ".lib") else None
@@ -301,7 +300,7 @@ class _Reader:
     def _skip_control(self, opening: LogicalLine, lines: Iterator[LogicalLine]) -> None:
         self.diagnostics.note("the .control block is skipped, but for its tran", opening.whole)
         for line in lines:
-            words = line.text.split()
+            words = line.words
             if words[0] == ".endc":
                 return
             if words[0] == "tran":

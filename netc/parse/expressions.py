@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 from lark import Token, Tree
@@ -17,7 +18,6 @@ NESTING_LIMIT = 150
 
 _BALANCE_FROM = 64
 _OPERATORS = {"**": "^", "<>": "!="}
-_LITERAL_END = "()"
 
 
 def node_name(name: str) -> str:
@@ -124,12 +124,11 @@ class ExpressionBuilder(Transformer_NonRecursive[Token, Any]):
 
     def _close(self, span: Span) -> Span:
         """Extend a span by the parenthesis that follows it at once."""
-        for offset, line, column in self.line.pieces:
-            if line == span.line:
-                end = offset + span.column - column + span.length
-                if self.line.text[end : end + 1] == ")":
-                    return Span(span.file, span.line, span.column, span.length + 1)
-        return span
+        offset, _, column = self.line.pieces[bisect_left(self.line.pieces, span.line, key=lambda piece: piece[1])]
+        end = offset + span.column - column + span.length
+        if self.line.text[end : end + 1] != ")":
+            return span
+        return Span(span.file, span.line, span.column, span.length + 1)
 
 
 def join(first: Span, last: Span) -> Span:

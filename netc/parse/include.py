@@ -33,11 +33,13 @@ class Includes:
         self.models = Path(str(files("netc.models")))
         self.diagnostics = diagnostics
         self._roots = [Path(os.path.realpath(d)) for d in (home, Path(), *directories, self.models)]
+        self._folders: dict[str, Path] = {}  # of included files, by label
         self._open: list[tuple[Path, str | None]] = []
         self._count = 0
 
-    def find(self, name: str, directory: Path, place: Span) -> Found | None:
-        """Find the file ``name`` included from a file in ``directory``; ``None`` with an error if there is none."""
+    def find(self, name: str, label: str, place: Span) -> Found | None:
+        """Find the file ``name`` included from the file ``label``; ``None`` with an error if there is none."""
+        directory = self._folders.get(label, self.home)
         if not name.strip() or "\0" in name:
             self.diagnostics.error("this is no file name", place)
             return None
@@ -55,6 +57,7 @@ class Includes:
                 continue
             inside_models = real.is_relative_to(self._roots[-1])
             label = f"netc/models/{real.relative_to(self._roots[-1])}" if inside_models else os.path.normpath(candidate)
+            self._folders[label] = candidate.parent
             return Found(real, label)
         if outside:
             self.diagnostics.error(

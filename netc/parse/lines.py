@@ -15,6 +15,7 @@ BLANKS = " \t\f\v\r\n"
 _COMMENT = re.compile(r";|//|(?:(?<=[\s,])|^)\$")
 _QUOTED = re.compile(r'\s*\.(?:inc|include|lib)\s+(?:"[^"]*"|\'[^\']*\')', re.IGNORECASE)
 _DIRECTIVE = re.compile(r"\*\.netc(?![^\s])", re.IGNORECASE)
+_WORDS = re.compile(r"[^ \t\f\v\r\n]+")
 _FOLD = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -37,6 +38,11 @@ class LogicalLine:
         if index + 1 < len(self.pieces):
             length = min(length, max(1, self.pieces[index + 1][0] - 1 - start))
         return Span(self.file, line, column + start - offset, max(1, length))
+
+    @property
+    def words(self) -> list[str]:
+        """The text cut at blanks; there is at least one word."""
+        return _WORDS.findall(self.text)
 
     @property
     def whole(self) -> Span:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -12,6 +14,8 @@ _NOT_YET = {
         ("sffm", "am", "trnoise", "trrandom", "external"), "PULSE, SIN, EXP, PWL and B sources are supported"
     ),
 }
+_FORM = re.compile(rf"[vieg]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")
+_NO_OPERATORS = set("%\\&|")
 _VALUES = {"SIGNED", "NUMBER"}
 _STRANGE = {
     "\N{MINUS SIGN}": ("a Unicode minus sign", "write the minus of the keyboard: -"),
@@ -49,22 +53,25 @@ def strange_character(text: str) -> Problem | None:
 
 def explain(error: UnexpectedInput, text: str) -> Problem:
     """Say in a sentence what lark found wrong in ``text``."""
-    if isinstance(error, UnexpectedToken) and error.token.type != "$END":
-        start, found = error.token.start_pos or 0, str(error.token)
-        expected = set(error.accepts or error.expected)
+    allowed: Iterable[str]
+    if isinstance(error, UnexpectedToken):
+        ended = error.token.type == "$END"
+        start, found = (len(text), "") if ended else (error.token.start_pos or 0, str(error.token))
+        allowed = error.accepts or error.expected or ()
     elif isinstance(error, UnexpectedCharacters):
-        start, found = error.pos_in_stream or 0, text[error.pos_in_stream or 0]
-        expected = set(error.allowed or ())
+        start = error.pos_in_stream or 0
+        found, allowed = text[start], error.allowed or ()
     else:
-        start, found = len(text), ""
-        expected = set(getattr(error, "accepts", None) or getattr(error, "expected", ()))
+        start, found, allowed = len(text), "", ()
+    expected = set(allowed)
+    unsupported = _FORM.match(text)
+    if unsupported:
+        word = unsupported[1]
+        return Problem(f"{word.upper()} is not supported yet", unsupported.start(1), len(word), _NOT_YET[word])
+    if found[:1] in _NO_OPERATORS:
+        found = found[0]
     bracket = _unbalanced(text)
-    before = text[:start].replace("(", " ").split()
-    word = before[-1].rsplit("=", 1)[-1] if before else ""
-    if not found.strip("(") and word in _NOT_YET:
-        return Problem(f"{word.upper()} is not supported yet", text.rindex(word, 0, start), len(word), _NOT_YET[word])
-    if found in _NOT_YET:
-        return Problem(f"{found.upper()} is not supported yet", start, len(found), _NOT_YET[found])
+    before = text[:start].split()
     if bracket is not None and (not found or start >= bracket.start):
         return bracket
     wanted = _wanted(expected, before)
@@ -76,6 +83,8 @@ def explain(error: UnexpectedInput, text: str) -> Problem:
 
 
 def _wanted(expected: set[str], before: list[str]) -> str:
+    if "QUANTITY" in expected:
+        return "v= or i="
     if expected & _VALUES:
         return "a value"
     if "FUNCTION" in expected and "NAME" not in expected:
@@ -85,7 +94,8 @@ def _wanted(expected: set[str], before: list[str]) -> str:
     if expected == {"EQUAL"}:
         return "'='"
     if "WORD" in expected and "$END" not in expected:
-        return "a node" if len(before) <= 2 or before[-1] in ("v", "i") else "a name"
+        element = not before or before[0][0] not in ".*"
+        return "a node" if element and (len(before) <= 2 or before[-1].endswith("v(")) else "a name"
     if "NAME" in expected and "$END" not in expected and not expected & {"RPAR", "COMMA"}:
         return "a name"
     for terminal, words in (("QUOTE", "a closing quote"), ("RBRACE", "'}'"), ("RPAR", "')'"), ("LPAR", "'('")):
@@ -101,6 +111,8 @@ def _wanted(expected: set[str], before: list[str]) -> str:
 
 
 def _hint(expected: set[str], found: str, text: str, start: int) -> str | None:
+    if found == "," and text.startswith(".param"):
+        return "assignments stand side by side, without commas"
     if found in ("%", "\\"):
         return "remainder and whole division are not in the language of sources: use floor(a/b)"
     if found in ("&", "|"):
@@ -109,7 +121,7 @@ def _hint(expected: set[str], found: str, text: str, start: int) -> str | None:
         return "equality is =="
     if found == '"':
         return "expressions are quoted with ' or braces"
-    if found and text[:start].rstrip()[-1:].isdigit() and start and text[start - 1].isspace() and found.isalpha():
+    if "EQUAL" in expected and re.search(r"=\s*[0-9.]+\s+[a-z]+\s*$", text[:start] + found):
         return "a suffix or unit is written without a space: 10k"
     if expected & _VALUES and "WORD" in expected:
         return "a number such as 10k or 1e-9, a parameter, or an expression in braces: {...}"
