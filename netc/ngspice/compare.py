@@ -69,8 +69,10 @@ def compare(
         interpolated = np.interp(grid, waveforms.times, reference)
         difference = mine - interpolated
         ours, theirs, shift = _spikes(grid, mine, waveforms.times, reference, threshold)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverged
+            rms = float(np.sqrt(np.mean(difference**2)))
         agreements[name] = NodeAgreement(
-            nrmse=float(np.sqrt(np.mean(difference**2))) / signal_scale(interpolated),
+            nrmse=rms / signal_scale(interpolated),
             max_abs=float(np.max(np.abs(difference))),
             spikes=(ours, theirs),
             spike_shift_s=shift,

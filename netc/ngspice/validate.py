@@ -207,7 +207,9 @@ def _measure_order(
         per_node = [_rms(values[name][rows] - truth) / signal_scale(truth) for name, truth in reference.items()]
         errors.append((dt / refinement, _rms(np.array(per_node))))
 
-    clear = [(step, error) for step, error in errors if math.isfinite(error) and error > _ABOVE_NOISE * noise]
+    if not all(math.isfinite(error) for _, error in errors):
+        return _Order(tuple(errors), noise, None, "netc's waveforms are not finite")
+    clear = [(step, error) for step, error in errors if error > _ABOVE_NOISE * noise]
     if len(clear) < 2:
         return _Order(
             tuple(errors), noise, None, f"netc's error is no larger than ten times that of ngspice, {noise:.1e}"
@@ -224,7 +226,8 @@ def _measure_order(
 
 
 def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+    with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverged
+        return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _or_infinite(value: float) -> float:

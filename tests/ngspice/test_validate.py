@@ -89,6 +89,7 @@ def test_a_diverged_run_does_not_pass() -> None:
     assert found.worst_nrmse == math.inf
     assert found.worst_node == "out"
     assert found.order is None
+    assert "not finite" in found.order_reason
 
 
 def test_a_long_reference_is_not_run() -> None:
