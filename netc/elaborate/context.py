@@ -30,7 +30,7 @@ def as_value(expr: Expr) -> Value:
 
 def close_match(name: str, known: Iterable[str], what: str) -> str | None:
     """Return a hint that names the closest of ``known``, or ``None``."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.6 if len(name) > 3 else 0.5)
     return f"did you mean {what} {matches[0]!r}?" if matches else None
 
 

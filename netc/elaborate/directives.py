@@ -172,10 +172,9 @@ class Directives:
             value = given.get(key)
             if value is None:
                 self.context.error(f"*.netc train needs {key}=", card.span, "*.netc train R* min=1k max=100k")
-            elif isinstance(value, str):
-                self.context.error(f"{key}= must be a number", card.span)
             else:
-                numbers.append(self.context.number(self.scope.value(value)))
+                expression = ast.Name(value, card.span) if isinstance(value, str) else value
+                numbers.append(self.context.number(self.scope.value(expression)))
         if len(numbers) < 2 or any(math.isnan(number) for number in numbers):
             return None
         low, high = numbers

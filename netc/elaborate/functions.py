@@ -111,26 +111,7 @@ _SAME_NAME = (
 )
 
 _COMMON = {
-    **{
-        name: _unary(name)
-        for name in [
-            "exp",
-            "abs",
-            "sqrt",
-            "sin",
-            "cos",
-            "tan",
-            "asin",
-            "acos",
-            "atan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "asinh",
-            "acosh",
-            "atanh",
-        ]
-    },
+    **{name: _unary(name) for name in _SAME_NAME},
     "ln": _unary("log"),
     "log": _unary("log"),
     "log10": Function(lambda x: div(unary("log", x), 2.302585092994046)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
@@ -19,21 +18,21 @@ EVERYWHERE = [
     *("floor(x)", "ceil(x)", "nint(x)", "sgn(x)", "u(x)", "u2(x)", "uramp(x)", "min(x,y)", "max(x,y)"),
     *("pow(x,3)", "pow(x,2)", "pow(x,1)", "pow(x,0)", "pow(x,2.5)", "pwr(x,2)", "pwr(x,3)", "pwr(x,2.5)", "pwr(x,y)"),
     *("x^3", "x**2", "x^4", "x^5", "x^y", "-x^2", "2^x^2", "x>0?y:-y", "x>=0&&y<1", "x<0||y<0", "!x", "x==1", "x!=1"),
-    *("x<=0.5", "pi*x", "e+x", "temper+x", "time+x", "ternary_fcn(x,1,2)", "eq0(x)", "ne0(x)", "gt0(x)", "lt0(x)"),
+    *("x<=0.3", "pi*x", "e+x", "temper+x", "time+x", "ternary_fcn(x,1,2)", "eq0(x)", "ne0(x)", "gt0(x)", "lt0(x)"),
     *("ge0(x)", "le0(x)", "x-y-1", "x/y/2", "x-(y-1)", "1?x:0?y:3", "(x+1)*(x-1)", "-x*-y", "+x"),
 ]
 POSITIVE = ["log(x)", "ln(x)", "log10(x)", "sqrt(x)", "x^-1", "pow(x,-2)", "x^-0.5", "1/x"]
-INSIDE = ["asin(x)", "acos(x)"]
-OPEN = ["atanh(x)"]
+INSIDE = ["asin(x)", "acos(x)", "atanh(x)"]
 ABOVE = ["acosh(x)"]
 
 
-def in_domain() -> list[tuple[str, float]]:
-    pairs = [(f, x) for f in EVERYWHERE for x in POINTS]
-    pairs += [(f, x) for f in POSITIVE for x in POINTS if x > 0]
-    pairs += [(f, x) for f in INSIDE for x in POINTS if abs(x) <= 1]
-    pairs += [(f, x) for f in OPEN for x in POINTS if abs(x) < 1]
-    return pairs + [(f, x) for f in ABOVE for x in POINTS if x >= 1]
+def domain(expression: str) -> list[float]:
+    """Return the points at which ngspice knows ``expression``."""
+    if expression in POSITIVE:
+        return [x for x in POINTS if x > 0]
+    if expression in INSIDE:
+        return [x for x in POINTS if abs(x) < 1]
+    return [x for x in POINTS if x > 1 or expression not in ABOVE]
 
 
 def signal(expression: str, name: str = "x") -> str:
@@ -47,25 +46,20 @@ def literal(expression: str, x: float) -> str:
 
 
 @pytest.mark.ngspice
-def test_functions_agree_with_ngspice(tmp_path: Path) -> None:
-    pairs = in_domain()
-    lines = ["vy y 0 0.75"] + [f"vx{k} x{k} 0 {x}" for k, x in enumerate(POINTS)]
-    for number, (expression, x) in enumerate(pairs):
+@pytest.mark.parametrize("expression", [*EVERYWHERE, *POSITIVE, *INSIDE, *ABOVE])
+def test_function_agrees_with_ngspice(expression: str, tmp_path: Path) -> None:
+    points = domain(expression)
+    lines = ["vy y 0 0.75"]
+    for number, x in enumerate(points):
         # ngspice begins at 0 V, where some functions are not defined: they get a number instead of a voltage
-        text = signal(expression, f"x{POINTS.index(x)}") if expression in EVERYWHERE else literal(expression, x)
-        lines.append(f"b{number} o{number} 0 v={text}")
-        lines.append(f"r{number} o{number} 0 1")
+        text = signal(expression, f"x{number}") if expression in EVERYWHERE else literal(expression, x)
+        lines += [f"vx{number} x{number} 0 {x}", f"b{number} o{number} 0 v={text}", f"r{number} o{number} 0 1"]
     body = "\n".join(lines) + "\n"
-    wanted = ngspice_operating_point(tmp_path, body, [f"o{n}" for n in range(len(pairs))])
-    assert len(wanted) == len(pairs)
+    wanted = ngspice_operating_point(tmp_path, body, [f"o{number}" for number in range(len(points))])
     circuit = circuit_of(body)
-    volts = {"y": 0.75} | {f"x{k}": x for k, x in enumerate(POINTS)}
-    bad = []
-    for number, (expression, x) in enumerate(pairs):
-        found = law_of(circuit, f"b{number}", volts)
-        if not math.isclose(found, wanted[f"o{number}"], rel_tol=1e-9, abs_tol=1e-9):
-            bad.append((expression, x, found, wanted[f"o{number}"]))
-    assert not bad
+    volts = {"y": 0.75} | {f"x{number}": x for number, x in enumerate(points)}
+    found = {f"o{number}": law_of(circuit, f"b{number}", volts) for number in range(len(points))}
+    assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize(
