@@ -38,6 +38,8 @@ def _expr(x: Expr | float) -> Expr:
 def unary(op: str, x: Expr | float) -> Expr:
     """Return ``op(x)``, evaluated where ``x`` is a constant with a finite result."""
     x = _expr(x)
+    if op == "neg" and x is ZERO:
+        return ZERO
     if isinstance(x, Const):
         with np.errstate(all="ignore"):
             value = float(UNARY[op](x.value))

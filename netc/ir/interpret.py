@@ -111,7 +111,8 @@ def simulate(
         for column, (block, lane) in enumerate(picked):
             rows[n, :, column] = found[block][:, lane]
         if n < steps:
-            current = [x + dt * here[f] for x, f in zip(current, derivatives, strict=True)]
+            with np.errstate(all="ignore"):  # a run may diverge
+                current = [x + dt * here[f] for x, f in zip(current, derivatives, strict=True)]
     return rows, tuple(current)
 
 

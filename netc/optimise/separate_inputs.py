@@ -2,6 +2,7 @@
 
     MatVec(amplitude * w(t), M)   ->   w(t) * MatVec(amplitude, M)
     w(t) * a - w(t) * b           ->   w(t) * (a - b)
+    Concat(0, w(t) * a)           ->   w(t) * Concat(0, a)
 
 where ``w`` has one lane and rate TIME; also through Gather, ScatterAdd and Solve with a PARAMETER matrix, and
 for sums where each term separates.
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netc.ir import build
-from netc.ir.nodes import Binary, Expr, Gather, MatVec, Rate, ScatterAdd, Solve
+from netc.ir.nodes import Binary, Concat, Expr, Gather, MatVec, Rate, ScatterAdd, Solve
 from netc.ir.program import Program
 from netc.ir.rates import Rates
 from netc.optimise.rewriting import rewritten, signed_sum, terms
@@ -28,6 +29,8 @@ def run(program: Program) -> Program:
     def rule(node: Expr) -> Expr | None:
         if isinstance(node, Binary) and node.op in ("add", "sub"):
             return _factored(node, rates)
+        if isinstance(node, Concat):
+            return _concatenated(node, rates)
         if isinstance(node, Gather | ScatterAdd | MatVec):
             other = node.matrix if isinstance(node, MatVec) else None
             operand = node.x
@@ -60,6 +63,21 @@ def _separated(operand: Expr, apply: Callable[[Expr], Expr], rates: Rates) -> Ex
     if len(found) > _TERMS or all(waveform is build.ONE for _, waveform, _ in found):
         return None
     return signed_sum([(sign, build.mul(apply(static), waveform)) for sign, waveform, static in found])
+
+
+def _concatenated(node: Concat, rates: Rates) -> Expr | None:
+    waveform: Expr | None = None
+    parts: list[Expr] = []
+    for part in node.parts:
+        parted = split(part, rates)
+        if isinstance(part, Gather) and part.x is build.ZERO:
+            parts.append(part)
+            continue
+        if parted.rest is not build.ONE or parted.time.shape != (1,) or parted.time is not (waveform or parted.time):
+            return None
+        waveform = parted.time
+        parts.append(build.widen(parted.static, part.shape[0]))
+    return None if waveform is None or waveform is build.ONE else build.mul(Concat(*parts), waveform)
 
 
 def _factored(node: Binary, rates: Rates) -> Expr | None:
