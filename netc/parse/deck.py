@@ -312,7 +312,8 @@ class _Reader:
         if self.has_tran or not self.control_tran:
             return
         line = self.control_tran[0]
-        if "$" in line.text:
+        written = self.diagnostics.sources[line.file][line.pieces[0][1] - 1]
+        if re.search(r"\$\S", written):  # "$ " begins a comment
             hint = "write a .tran card with numbers"
             self.diagnostics.warning(
                 "this tran uses variables of the control block, which netc does not read", line.whole, hint
