@@ -49,12 +49,11 @@ class Directives:
             "train": (self._train, frozenset({"min", "max"})),
         }
 
-    def read(self, cards: Sequence[ast.Card]) -> list[str]:
-        """Read all directives, in order; return the names of the shared parameters that are trained."""
+    def read(self, cards: Sequence[ast.Card]) -> None:
+        """Read all directives, in order."""
         for card in cards:
             if isinstance(card, ast.Directive):
                 self._directive(card)
-        return [trained.parameter for trained in self.circuit.trained if trained.parameter is not None]
 
     def _directive(self, card: ast.Directive) -> None:
         if card.word not in self._words:
@@ -125,13 +124,13 @@ class Directives:
         }
         for glob in card.targets:
             elements = matching(glob, branches)
-            parameters = matching(glob, self.context.parameters)
+            parameters = matching(glob, self.circuit.parameters)
             if not elements and not parameters:
-                self._no_match(card, glob, "element or parameter", {**branches, **self.context.parameters})
+                self._no_match(card, glob, "element or parameter", {**branches, **self.circuit.parameters})
             for name in elements:
                 self._train_branch(card, branches[name], bounds)
             for name in parameters:
-                present = self.context.parameters[name].value
+                present = self.circuit.parameters[name].value
                 if self._admit(card, name, name, present, bounds):
                     self.circuit.trained.append(Trained(None, name, *bounds, card.span))
 

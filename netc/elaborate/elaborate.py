@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import netc.parse.ast as ast
-from netc.diagnostics import Diagnostics, Span
+from netc.diagnostics import Diagnostics, NetcError, Span
 from netc.elaborate.analysis import read_settings, read_timing
 from netc.elaborate.circuit import Branch, Circuit, Value
 from netc.elaborate.context import Context, close_match
@@ -26,7 +26,14 @@ def elaborate(deck: ast.Deck, *, lenient: bool = False) -> Circuit:
 
     Raises :class:`~netc.diagnostics.NetcError` with all errors together.
     """
-    return _Elaboration(deck, lenient).run()
+    try:
+        return _Elaboration(deck, lenient).run()
+    except RecursionError:
+        raise NetcError(
+            "parameters or functions of the deck depend on each other in too long a chain",
+            dict(deck.sources),
+            hint="define each .param after those it needs",
+        ) from None
 
 
 class _TooLarge(Exception):
@@ -54,6 +61,8 @@ class _Elaboration:
         top = Scope(context, deck)
         top.nets = self.net_numbers
         read_settings(deck.other, top, circuit)
+        # in the order of the text: a long chain of definitions is then no deep recursion
+        self.resolve_parameters(top)
         circuit.timing = context.timing = read_timing(deck.other, top)
         for card in deck.other:
             if isinstance(card, ast.Global):
@@ -67,13 +76,13 @@ class _Elaboration:
         self.check_controls()
         for scope in self.scopes:
             self.initial_conditions(scope)
-        for name, binding in deck.parameters.items():
-            top.resolve(name, binding.span)
+        for scope in {scope.definition.name: scope for scope in self.scopes}.values():
+            self.resolve_parameters(scope)
         if not circuit.branches:
             context.error("the deck has no elements", None, "is the first line, which is the title, an element?")
         self.observe(deck.other)
-        trained = Directives(context, circuit, top, self.touched()).read(deck.other)
-        self.keep_used_parameters(trained)
+        self.keep_used_parameters()
+        Directives(context, circuit, top, self.touched()).read(deck.other)
         context.diagnostics.raise_if_failed()
         return circuit
 
@@ -344,7 +353,12 @@ class _Elaboration:
                         chosen[name] = None
         self.circuit.selected = list(chosen)
 
-    def keep_used_parameters(self, trained: Sequence[str]) -> None:
+    def resolve_parameters(self, scope: Scope) -> None:
+        """Evaluate all parameters of an instance, so that errors in unused ones are found too."""
+        for name, binding in scope.definition.parameters.items():
+            scope.resolve(name, binding.span)
+
+    def keep_used_parameters(self) -> None:
         """Forget the parameters that no value depends on."""
         roots: dict[int, Expr] = {}
         for branch in self.circuit.branches:
@@ -355,7 +369,7 @@ class _Elaboration:
             for value, _ in table.values():
                 if isinstance(value, Expr):
                     roots[id(value)] = value
-        used = {node.name for node in postorder(*roots.values()) if isinstance(node, Parameter)} | set(trained)
+        used = {node.name for node in postorder(*roots.values()) if isinstance(node, Parameter)}
         kept = {name: parameter for name, parameter in self.context.parameters.items() if name in used}
         self.circuit.parameters = kept
 

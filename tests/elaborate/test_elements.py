@@ -128,7 +128,8 @@ def test_multiplicity_of_capacitors_and_inductors() -> None:
 
 
 def test_a_bare_name_is_a_parameter() -> None:
-    assert number_of(c := circuit_of(".param k=3\nv1 a 0 1\nr1 a 0 k\n"), branch_of(c, "r1").values[0]) == 3
+    circuit = circuit_of(".param k=3\nv1 a 0 1\nr1 a 0 k\n")
+    assert number_of(circuit, branch_of(circuit, "r1").values[0]) == 3
 
 
 def test_models_inside_subcircuits_use_their_parameters() -> None:

@@ -190,6 +190,20 @@ def test_located_errors(body: str, line: int, message: str, hint: str) -> None:
     assert any(at == line and message in text and hint in tip for at, text, tip in found), found
 
 
+def test_a_long_chain_of_parameters() -> None:
+    chain = "".join(f".param p{n + 1}={{p{n}+1}}\n" for n in range(500))
+    circuit = circuit_of(f".param p0=1\n{chain}r1 k 0 {{p500}}\nv1 k 0 1\n")
+    assert number_of(circuit, branch_of(circuit, "r1").values[0]) == 501
+    backwards = "".join(f".param p{n + 1}={{p{n}+1}}\n" for n in reversed(range(500)))
+    assert errors_of(f"{backwards}.param p0=1\nr1 k 0 {{p500}}\nv1 k 0 1\n")
+
+
+def test_an_unused_parameter_of_a_subcircuit_must_be_right_too() -> None:
+    assert errors_of("x1 k s\nv1 k 0 1\n.subckt s n q={nowhere}\nr1 n 0 1\n.ends\n") == [
+        (3, "undefined parameter 'nowhere'", "")
+    ]
+
+
 def test_all_errors_together_and_each_once() -> None:
     found = errors_of(
         "r1 k 0 {a}\nr2 k 0 {b}\nx1 k s\nx2 k s\nx3 k t\n.subckt s n\nr1 n 0 {c}\nr1 n 0 2\n.ends\nv1 k 0 1\n"
