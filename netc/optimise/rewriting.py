@@ -30,14 +30,24 @@ class Rewriter:
 
 
 def rewritten(program: Program, rule: Rule) -> Program:
-    """Return ``program`` with ``rule`` applied to its states and observables."""
+    """Return ``program`` with ``rule`` applied to all its expressions."""
     return mapped(program, Rewriter(rule))
 
 
 def mapped(program: Program, change: Callable[[Expr], Expr]) -> Program:
-    """Return ``program`` with ``change`` applied to each initial value, derivative and observable."""
+    """Return ``program`` with ``change`` applied to each initial value, derivative, observable and residual."""
     return replace(
         program,
+        algebraic=tuple(
+            replace(
+                block,
+                residuals=tuple(
+                    build.widen(change(r), u.size) for r, u in zip(block.residuals, block.unknowns, strict=True)
+                ),
+                explicit=None if block.explicit is None else change(block.explicit),
+            )
+            for block in program.algebraic
+        ),
         states=tuple(replace(s, initial=change(s.initial), derivative=change(s.derivative)) for s in program.states),
         observables=tuple(replace(o, value=change(o.value)) for o in program.observables),
     )

@@ -56,7 +56,7 @@ def run(program: Program) -> Program:
             nominal = _Nominal(program, solved)
             solved |= system.solution(rates, nominal, problems)
     problems.raise_if_failed()
-    return replace(mapped(program, Rewriter(solved.get)), algebraic=())
+    return mapped(replace(program, algebraic=()), Rewriter(solved.get))
 
 
 class _Nominal:

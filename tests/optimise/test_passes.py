@@ -232,6 +232,12 @@ def test_sigmoid_does_not_overflow():
     np.testing.assert_allclose(evaluate([root], {x: np.array([[5.0, -5.0]])})[0], [[1.0, 1.0]])
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_the_other_passes_leave_a_system_that_can_still_be_solved(name: str):
+    later = solve_algebraic.run(optimise(ALL[name], disable=["solve_algebraic", "matrices", "compose_linear"]))
+    same(solve_algebraic.run(ALL[name]), later)
+
+
 def test_unknown_passes_are_refused():
     with pytest.raises(ValueError, match="no pass 'nope'"):
         optimise(divider(), disable=["nope"])
