@@ -405,6 +405,6 @@ _TOP_ONLY: dict[type, str] = {
     ast.Options: ".options",
     ast.Temp: ".temp",
     ast.Global: ".global",
-    ast.Output: ".save and .print",
+    ast.Output: ".save or .print",
     ast.Directive: "a *.netc directive",
 }
