@@ -74,6 +74,7 @@ class Scope:
         self._dtype = dtype
         self._batched = batched
         self._uses: dict[Expr, int] = {}
+        self._nested: set[Expr] = set()  # those whose text has not got a name
 
     def know(self, expr: Expr, text: str) -> None:
         """Say what ``expr`` is called here."""
@@ -114,6 +115,8 @@ class Scope:
                 name = self._names.numbered("t")
                 self.lines.append(f"{name} = {code.text}")
                 code = Code(name, kind=code.kind)
+            else:
+                self._nested.add(node)
             self.known[node] = code
         return self.known[root]
 
@@ -204,7 +207,7 @@ class Scope:
             return Code(f"{a.atom(_SUM)} {_COMPARE[op]} {b.atom(_SUM)}", _LOOSE, "truth")
         if op in _INFIX:
             sign, binding = _INFIX[op]
-            if op == "add" and self._batched and (fused := self._product_and_sum(node)):
+            if op in ("add", "sub") and self._batched and (fused := self._product_and_sum(node)):
                 return fused
             return Code(f"{a.atom(binding)} {sign} {b.atom(binding + 1)}", binding)
         if op == "pow":
@@ -219,18 +222,61 @@ class Scope:
         return Code(f"torch.{name}({a.text}, {b.text})")
 
     def _product_and_sum(self, node: Binary) -> Code | None:
-        """``a + x @ m`` as one call, where the product is not shared and has a batch axis."""
+        """A sum with an unshared product as one call, where that spares the loop and its gradient an operation.
+
+        (``addcmul`` would not: its gradient multiplies by its scalar once more for every factor.)
+        """
         for product, other in ((node.b, node.a), (node.a, node.b)):
-            if (
-                isinstance(product, MatVec)
-                and "@" in self.known[product].text
-                and self._rates(product.x) & Rate.SAMPLE
-                and self._rates(product.matrix) is Rate.PARAMETER
-                and self.known[other].kind == "number"
-            ):
-                x, matrix = self._tensor_code(product.x).text, self._tensor_code(product.matrix).text
-                return Code(f"torch.addmm({self.known[other].text}, {x}, {matrix})")
+            if product not in self._nested or len(node.shape) > 1 or self.known[other].kind == "truth":
+                continue
+            sign = "" if node.op == "add" else "-"
+            if isinstance(product, MatVec) and node.op == "add" and (fused := self._addmm(product, other)):
+                return fused
+            if not isinstance(product, Binary) or product.op != "mul" or (sign and product is node.a):
+                continue
+            x, y, rest = self.known[product.a], self.known[product.b], self.known[other]
+            if "truth" in (x.kind, y.kind):
+                continue
+            if x.kind == "float":
+                x, y = y, x
+            if rest.kind == "float":  # a - y * x, and a + y * x with the sign of y turned
+                if x.kind == "number" and y.kind == "float":
+                    return Code(f"torch.rsub({x.text}, {rest.text}, alpha={_signed('' if sign else '-', y.text)})")
+            elif y.kind == "float":
+                return Code(f"torch.add({rest.text}, {x.text}, alpha={_signed(sign, y.text)})")
         return None
+
+    def _addmm(self, product: MatVec, other: Expr) -> Code | None:
+        if not self._rates(product.x) & Rate.SAMPLE or self._rates(product.matrix) is not Rate.PARAMETER:
+            return None
+        if self.known[other].kind != "number":
+            return None
+        x, matrix = self._tensor_code(product.x).text, self._tensor_code(product.matrix).text
+        return Code(f"torch.addmm({self.known[other].text}, {x}, {matrix})")
+
+    def update(self, state: str, slope_name: str, slope: Expr) -> str:
+        """Write the derivative of a state, and return the statement of its explicit Euler step for later.
+
+        A last factor or divisor that is only a number or a parameter goes into the step itself.
+        """
+        scaled = isinstance(slope, Binary) and slope.op in ("mul", "div") and self._uses.get(slope) == 1
+        if isinstance(slope, Binary) and scaled and slope not in self.known:
+            factor, rest = (slope.b, slope.a)
+            if slope.op == "mul" and (isinstance(slope.a, Const) or slope.a in self.known):
+                factor, rest = slope.a, slope.b
+            if isinstance(factor, Const) and not isinstance(rest, Const):
+                self.assign(slope_name, rest)
+                sign = "*" if slope.op == "mul" else "/"
+                return f"{state} = {state}.add({slope_name}, alpha=dt {sign} {self.code(factor).atom()})"
+            if factor in self.known and self._rates(factor) is Rate.PARAMETER and not isinstance(rest, Const):
+                self.assign(slope_name, rest)
+                call = "addcmul" if slope.op == "mul" else "addcdiv"
+                return f"{state} = torch.{call}({state}, {slope_name}, {self.known[factor].text}, value=dt)"
+        code = self.code(slope)
+        if code.kind == "float":
+            return f"{state} = {state} + {code.text} * dt"
+        self.assign(slope_name, slope)
+        return f"{state} = {state}.add({slope_name}, alpha=dt)"
 
     def _aligned_truth(self, node: Expr, child: Expr) -> Code:
         code = self.known[child]
@@ -293,3 +339,7 @@ class Scope:
                 picked = self._gather(x, n * m, Index(np.argsort(flat)))
                 return Code(f"{picked.atom()}.unflatten(-1, ({n}, {m}))")
         return self._call("assemble", x, self._constants.index(Index(flat)), str(n), str(m))
+
+
+def _signed(sign: str, text: str) -> str:
+    return text[1:] if sign and text.startswith("-") else sign + text

@@ -31,8 +31,9 @@ class Forward:
         self.input_names = [names.fresh(b.name, "u") for b in program.inputs]
         self.parameter_names = {Parameter(b.name, len(b.values)): names.fresh(b.name, "p") for b in program.parameters}
         # What one stage hands to the next, by name.
-        leaves: dict[Expr, str] = dict(self.parameter_names)
-        self.prepared = {e: leaves.get(e) or names.numbered("p") for e in plan.parameters}
+        self.prepared: dict[Expr, str] = {
+            e: self.parameter_names[e] if isinstance(e, Parameter) else names.numbered("p") for e in plan.parameters
+        }
         self.waveforms = {e: "time" if isinstance(e, Time) else names.numbered("w") for e in plan.waveforms}
         self.samples = {
             e: self.input_names[self._input_number(e)] if isinstance(e, Input) else names.numbered("s")
@@ -183,14 +184,14 @@ class Forward:
         for expr, name in self.samples.items():
             scope.know(expr, name)
         scope.plan(plan.initials)
-        for number, (block, name) in enumerate(zip(program.states, self.state_names, strict=True)):
-            shape = f"batch, {block.size}" if number in plan.step else f"{block.size}"
+        for number, (state, name) in enumerate(zip(program.states, self.state_names, strict=True)):
+            shape = f"batch, {state.size}" if number in plan.step else f"{state.size},"
             value = scope.code(plan.initials[number])
             if value.kind == "float":
-                scope.lines.append(f"{name} = torch.full(({shape},), {value.text}, dtype=dtype, device=device)")
+                scope.lines.append(f"{name} = torch.full(({shape}), {value.text}, dtype=dtype, device=device)")
             else:
                 root = scope.tensor(plan.initials[number])
-                scope.lines.append(f"{name} = ({root}).expand({shape})")
+                scope.lines.append(f"{name} = ({root}).expand({shape.rstrip(',')})")
         common = [self.state_names[k] for k in plan.common]
         return [
             "",
@@ -266,12 +267,7 @@ class Forward:
                 f"# {name} ({plain(block.unit)}), {_count(block.size)}: {place(block.spans)}  {lanes_text(block.lanes)}"
             )
             done = len(scope.lines)
-            code = scope.code(plan.derivatives[number])
-            if code.kind == "float":
-                updates.append(f"{name} = {name} + {code.text} * dt")
-            else:
-                scope.assign(slope, plan.derivatives[number])
-                updates.append(f"{name} = {name}.add({slope}, alpha=dt)")
+            updates.append(scope.update(name, slope, plan.derivatives[number]))
             body += scope.lines[done:]
         body += ["# explicit Euler", *updates]
         kept = []

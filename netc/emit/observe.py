@@ -119,10 +119,10 @@ class Observer:
                 lines += [f"if keep_{number}:", f"    {rows} = torch.stack({rows}){axis}"]
                 scope.know(leaf, rows)
         for block, name in zip(plan.program.inputs, forward.input_names, strict=True):
-            leaf = Input(block.name, block.size)
-            if leaf not in self._readers:
+            source = Input(block.name, block.size)
+            if source not in self._readers:
                 continue
-            if plan.rates(leaf) is Rate.STEP:  # the last waveform row also holds for the last row of the result
+            if plan.rates(source) is Rate.STEP:  # the last waveform row also holds for the last row of the result
                 lines.append(f"{name} = torch.cat(({name}, {name}[-1:]))")
-            scope.know(leaf, name)
+            scope.know(source, name)
         return lines

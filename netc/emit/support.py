@@ -3,6 +3,8 @@
 Only :mod:`torch` and the standard library, so that an emitted file needs neither netc nor numpy.
 """
 
+# mypy: disable-error-code="no-untyped-call,no-any-return"
+# (torch leaves some functions without annotations; the rest of the file is copied into decks' modules as it is)
 from __future__ import annotations
 
 import base64
@@ -158,7 +160,8 @@ def collect(
     batch: int,
 ) -> torch.Tensor:
     """Put the lanes asked for side by side: (steps + 1, batch, columns), in the order they were asked for."""
-    parts, order = [], []
+    parts: list[torch.Tensor] = []
+    order: list[int] = []
     for family, places in wanted.items():
         size = len(families[family])
         part = found[family].expand(steps + 1, batch, size)
@@ -167,6 +170,8 @@ def collect(
             part = part.index_select(-1, torch.tensor(lanes, device=part.device))
         parts.append(part)
         order += [column for _, column in places]
+    if not parts:
+        return torch.zeros(steps + 1, batch, 0)
     result = torch.cat(parts, -1) if len(parts) > 1 else parts[0].contiguous()
     if order != sorted(order):
         inverse = sorted(range(len(order)), key=order.__getitem__)

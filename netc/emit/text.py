@@ -9,7 +9,7 @@ import keyword
 import os
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 
 import numpy as np
@@ -23,7 +23,7 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*\Z")
 class Names:
     """Hands out identifiers, each only once.  Nothing a deck says becomes one unless it is plainly harmless."""
 
-    def __init__(self, reserved: Sequence[str] = ()) -> None:
+    def __init__(self, reserved: Collection[str] = ()) -> None:
         self._used = set(reserved) | set(keyword.kwlist) | set(keyword.softkwlist)
 
     def fresh(self, wish: str, fallback: str) -> str:
