@@ -111,6 +111,8 @@ def _wanted(expected: set[str], before: list[str]) -> str:
 
 
 def _hint(expected: set[str], found: str, text: str, start: int) -> str | None:
+    if found == "=" and re.match(r"[eg]\S*\s+\S+\s+\S+\s+[vi]\s*$", text[:start]):
+        return f"ngspice wants value= or {'vol' if text[0] == 'e' else 'cur'}= here"
     if found == "," and text.startswith(".param"):
         return "assignments stand side by side, without commas"
     if found in ("%", "\\"):

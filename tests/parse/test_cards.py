@@ -133,6 +133,8 @@ REFUSED = {
     "V1 a 0 PULSE(0 1": "'(' is never closed",
     "E1 a 0 POLY(1) b 0 0 1": "POLY is not supported yet",
     "E1 a 0 TABLE {v(a)} = (0,1)": "TABLE is not supported yet",
+    "E1 a 0 v={v(b)}": "value= or vol=",
+    "G1 a 0 i = v(b)": "value= or cur=",
     "E1 a 0 cur='1'": "'cur=' does not belong on E",
     "G1 a 0 b 0 1 m=2": "'m=' is not supported on this element",
     "B1 a 0 x=1": "expected v= or i=",
