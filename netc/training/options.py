@@ -26,7 +26,7 @@ class TrainingOptions:
         schedule: ``cosine`` to 0, ``exponential`` to a hundredth, or ``constant``, over all updates.
         steps: time steps per sample; ``None`` takes the deck's ``.tran``.
         dt: time step in seconds; ``None`` takes the deck's.
-        logit_scale: what multiplies output voltages (V) before the softmax, in 1/V.
+        logit_scale: what multiplies output voltages (V) before the softmax, in 1/V; 40 is 1 over 25 mV.
         seed: of the order of samples and of dropout.
         threads: CPU threads; ``None`` leaves torch's choice.  Same numbers need the same count.
         clip_gradient: largest norm of the gradient of one update; ``None`` does not clip.
@@ -42,11 +42,11 @@ class TrainingOptions:
 
     epochs: int = 10
     batch: int = 128
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     schedule: str = "cosine"
     steps: int | None = None
     dt: float | None = None
-    logit_scale: float = 100.0
+    logit_scale: float = 40.0
     seed: int = 0
     threads: int | None = None
     clip_gradient: float | None = None

@@ -18,7 +18,7 @@ from netc.report import draw_run
 from netc.training import TrainingOptions, evaluate, train
 
 DATA = netc.data.load("digits", limit_train=200, limit_test=60)
-OPTIONS = TrainingOptions(epochs=8, batch=20, threads=1)
+OPTIONS = TrainingOptions(epochs=6, batch=20, threads=1, learning_rate=0.02)
 
 
 def _quiet() -> Console:
