@@ -48,7 +48,7 @@ def step_options(command: _F) -> _F:
     )(command)
 
 
-class Quantity(click.ParamType):
+class Quantity(click.ParamType[float]):
     """A positive number as SPICE writes it (``10u``, ``1e-5``, ``100n``)."""
 
     def __init__(self, unit: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from netc.cli.common import FILE, deck_options, read_deck, say, write_text
 from netc.compiler import Compilation
+
+from .common import FILE, deck_options, read_deck, say, write_text
 
 
 def _ast(compilation: Compilation) -> str:

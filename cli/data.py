@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from netc.cli.common import FILE, say
+from .common import FILE, say
 
 
 @click.group("data")

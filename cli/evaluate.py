@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from netc.cli.common import FILE
+from .common import FILE
 
 
 @click.command("evaluate")

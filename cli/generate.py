@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from netc.cli.common import FILE, Quantity, say
+from .common import FILE, Quantity, say
 
 
 def _layers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
@@ -33,10 +33,20 @@ def _attenuation(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--ron", type=Quantity("ohm"), help="Least resistance of a synapse [1k buffered].")
 @click.option("--roff", type=Quantity("ohm"), help="Greatest resistance of a synapse [100 x ron].")
 @click.option("--attenuation", callback=_attenuation, metavar="S,S,...", help="Gain of each layer's current mirrors.")
-@click.option("--input-current", type=Quantity("A"), default="7u", show_default=True,
-              help="Into a first-layer membrane, of a full input through a weight of +1.")
-@click.option("--transconductance", type=Quantity("S"), default="1m", show_default=True,
-              help="Of a weight of +1 in the other layers.")
+@click.option(
+    "--input-current",
+    type=Quantity("A"),
+    default="7u",
+    show_default=True,
+    help="Into a first-layer membrane, of a full input through a weight of +1.",
+)
+@click.option(
+    "--transconductance",
+    type=Quantity("S"),
+    default="1m",
+    show_default=True,
+    help="Of a weight of +1 in the other layers.",
+)
 @click.option("--membrane-capacitance", type=Quantity("F"), default="100n", show_default=True)
 @click.option("--line-capacitance", type=Quantity("F"), help="Parasitic, of every word and bit line [none].")
 @click.option("--line-resistance", type=Quantity("ohm"), help="Of word line drivers and bit line senses [none].")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from netc.cli.common import EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_INTERRUPTED, say
+from .common import EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_INTERRUPTED, say
 
 COMMANDS = {
     "compile": "compile",
@@ -34,7 +34,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = importlib.import_module(f"netc.cli.{COMMANDS[name]}").command
+        command = importlib.import_module(f"{__package__}.{COMMANDS[name]}").command
         assert isinstance(command, click.Command)
         return command
 

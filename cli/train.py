@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from netc.cli.common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, say
+from .common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, say
 
 
 @click.command("train")
@@ -16,10 +16,16 @@ from netc.cli.common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read
 @click.option("--data-dir", type=FILE, metavar="DIR", help="Where the data are, or go.")
 @click.option("--epochs", type=int, default=10, show_default=True, help="Times through the training samples.")
 @click.option("--batch", type=int, default=128, show_default=True, help="Samples per update.")
-@click.option("--lr", type=float, default=0.02, show_default=True,
-              help="Adam's rate; values move in units of their bounds.")
-@click.option("--schedule", type=click.Choice(["cosine", "exponential", "constant"]), default="cosine",
-              show_default=True, help="How the rate falls.")
+@click.option(
+    "--lr", type=float, default=0.02, show_default=True, help="Adam's rate; values move in units of their bounds."
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "exponential", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="How the rate falls.",
+)
 @click.option("--steps", type=int, help="Time steps per sample.  [the deck's]")
 @click.option("--dt", type=Quantity("s"), help="Time step.  [the deck's]")
 @click.option("--limit-train", type=int, help="Use only the first N training samples.")

@@ -162,8 +162,9 @@ def _subcircuits() -> Iterator[str]:
 def _inputs(design: Design) -> Iterator[str]:
     capacitance = engineering(design.alpha_time / _STAGE_RESISTANCE)
     resistance = engineering(_STAGE_RESISTANCE)
-    # edges end on a step: an explicit step that reads the pulse at its start then sees what ngspice integrates
-    edge = design.step / 10
+    # edges end on a step, so that an explicit step sees what ngspice integrates, and are so short that their own area
+    # does not count: else a shift would remain that no smaller step removes
+    edge = design.step / 10_000
     pulse = (design.step - edge, edge, edge, design.pulse_width - edge, design.pulse_period)
     # a unit pulse of width T through both stages peaks at T / (e tau)
     gain = design.amplitude * math.e * design.alpha_time / design.pulse_width

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from netc.diagnostics import NetcError
 
-_INSTALL_HINT = (
+INSTALL_HINT = (
     "as root: apt-get install ngspice libngspice0; without root: apt-get download ngspice libngspice0, then "
     "dpkg-deb -x FILE .tools/ngspice for both; or set NETC_NGSPICE_DIR to a folder "
     "that holds bin/ngspice and lib/libngspice.so"
@@ -90,13 +90,13 @@ def require_engine(installation: Installation, engine: str) -> tuple[str, ...]:
         raise NetcError(f"unknown ngspice engine '{engine}'", hint="use pyspice, batch or auto")
     if engine == "auto":
         if not installation.engines:
-            raise NetcError("ngspice was not found on this machine", hint=_INSTALL_HINT)
+            raise NetcError("ngspice was not found on this machine", hint=INSTALL_HINT)
         return installation.engines
     if engine not in installation.engines:
         if engine == "batch":
-            raise NetcError("the ngspice executable was not found", hint=_INSTALL_HINT)
+            raise NetcError("the ngspice executable was not found", hint=INSTALL_HINT)
         if installation.library is None:
-            raise NetcError("the ngspice shared library (libngspice) was not found", hint=_INSTALL_HINT)
+            raise NetcError("the ngspice shared library (libngspice) was not found", hint=INSTALL_HINT)
         raise NetcError("PySpice is not installed", hint="pip install PySpice, or use the batch engine")
     return (engine,)
 
