@@ -252,7 +252,7 @@ class _Weights:
             "            raise ValueError(f\"no block {name!r}; there are {', '.join(found)}\")",
             "        value = torch.as_tensor(value, dtype=torch.float64, device=self.precision.device)",
             "        if value.shape != found[name].shape:",
-            '            raise ValueError(f"block {name!r} has {found[name].numel()} values, not {tuple(value.shape)}")',
+            '            raise ValueError(f"block {name!r} has {found[name].numel()} values, not {value.shape}")',
             "        given[name] = value",
             "    return given if only_given else {**found, **given}",
             "",
