@@ -184,7 +184,7 @@ def _skeleton(source: str) -> list[str]:
 def test_positions_project_and_take_values() -> None:
     circuit: Any = instantiate(programs.network(), torch.float64)
     assert circuit.r_1_position.min() >= 0.0 and circuit.r_1_position.max() <= 1.0
-    circuit.set_values({"r_1": torch.linspace(1e3, 1e5, 24), "c_1": torch.tensor([2e-7])})
+    circuit.set_values({"r_1": torch.linspace(1e3, 1e5, 24), "c_1": torch.tensor([2e-7], dtype=torch.float64)})
     assert circuit.r_1_position.detach()[[0, -1]].tolist() == pytest.approx([1.0, 0.0])
     torch.testing.assert_close(
         circuit.values()["r_1"], torch.linspace(1e3, 1e5, 24, dtype=torch.float64), rtol=1e-6, atol=0
