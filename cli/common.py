@@ -95,7 +95,12 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise NetcError(f"cannot write '{path}': {error.strerror or error}", hint="choose another place") from None
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> NetcError:
+    """Return the error to raise where a place cannot be written."""
+    return NetcError(f"cannot write '{path}': {error.strerror or error}", hint="choose another place")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,6 +57,18 @@ class Compilation:
         return self.start(optimise(self.dae))
 
     @cached_property
+    def undriven(self) -> Program:
+        """The program as the deck stands: nothing is driven by data, every source has its own waveform."""
+        if not any(block.mode == "waveform" for block in self.program.inputs):
+            return self.program
+        return self.start(optimise(lower(replace(self.circuit, driven=[], diagnostics=[]))))
+
+    @cached_property
+    def every_lane(self) -> Program:
+        """The program with every value on its own, equal or not: what the gradient check differentiates."""
+        return self.start(optimise(self.dae, disable=("uniform_parameters",)))
+
+    @cached_property
     def reference_program(self) -> Program:
         """The program with its algebraic unknowns solved and no other pass: what every pass must agree with."""
         return self.start(optimise(self.dae, passes=("solve_algebraic",)))
@@ -67,6 +80,11 @@ class Compilation:
         circuit = self.circuit
         held = {circuit.nets[n]: 0.0 for n in circuit.initial_voltages}
         return with_initial(program, operating_point(program, held=held))
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What to observe: the signals that ``.save`` or ``.print`` name, else all nodes, in the deck's order."""
+        return tuple(self.circuit.selected) or tuple(self.circuit.nets[1:])
 
     @cached_property
     def source(self) -> str:
