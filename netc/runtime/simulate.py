@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def simulate(
     dt: float,
     tstop: float | None = None,
     steps: int | None = None,
-    dtype: torch.dtype = torch.float64,
+    dtype: torch.dtype | None = None,
     inputs: Any = None,
     observe: Sequence[str] | None = None,
     substeps: int = 1,
@@ -93,10 +94,10 @@ def simulate(
     """Integrate without gradients, in chunks, and stop with a reason where the run diverges.
 
     Args:
-        circuit: an emitted ``Circuit`` (moved to ``dtype``), or a program.
+        circuit: an emitted ``Circuit``, which is left as it is, or a program.
         dt: time between rows, seconds.
         tstop: end, seconds; or ``steps``, the number of rows after the first.
-        dtype: floating type of the states.
+        dtype: floating type of the states; that of the circuit, float64 for a program, when ``None``.
         inputs: amplitudes ``(batch, features)``, or waveforms ``(steps, batch, features)``, held over sub-steps.
         observe: names of signals; all when ``None``.
         substeps: internal Euler steps of ``dt / substeps`` between two rows.
@@ -111,7 +112,7 @@ def simulate(
     total = steps if steps is not None else steps_for(float(tstop or 0.0), dt)
     if total < 1 or substeps < 1 or chunk < 1:
         raise ValueError("steps, substeps and chunk must be at least 1")
-    module: Any = instantiate(circuit, dtype) if isinstance(circuit, Program) else circuit.to(dtype)
+    module = _in_type(circuit, dtype)
     names = tuple(module.NODES if observe is None else observe)
     given = None if inputs is None else torch.as_tensor(inputs)
     state: tuple[torch.Tensor, ...] | None = None
@@ -130,6 +131,13 @@ def simulate(
             rows.append(kept if start + count == total else kept[:-1])
     times = np.arange(total + 1, dtype=np.float64) * dt
     return Trajectory(times, names, torch.cat(rows))
+
+
+def _in_type(circuit: nn.Module | Program, dtype: torch.dtype | None) -> Any:
+    if isinstance(circuit, Program):
+        return instantiate(circuit, dtype or torch.float64)
+    module: Any = circuit
+    return module if dtype in (None, module.precision.dtype) else copy.deepcopy(module).to(dtype)
 
 
 def _check(

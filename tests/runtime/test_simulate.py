@@ -48,6 +48,12 @@ def test_chunks_do_not_show() -> None:
     np.testing.assert_array_equal(found.signal("v_2.1", 2), found.values[:, 2, found.names.index("v_2.1")].numpy())
 
 
+def test_simulating_leaves_the_module_alone() -> None:
+    circuit = instantiate(programs.mif(), torch.float32)
+    assert simulate(circuit, dt=1e-5, steps=5, dtype=torch.float64).values.dtype == torch.float64
+    assert simulate(circuit, dt=1e-5, steps=5).values.dtype == torch.float32
+
+
 def test_sub_steps_keep_every_so_manieth_row() -> None:
     whole = simulate(programs.mif(), dt=1e-6, steps=200)
     kept = simulate(programs.mif(), dt=1e-5, steps=20, substeps=10, chunk=7)
