@@ -6,7 +6,7 @@ with all that is wrong at once.  Nothing here knows SPICE.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -95,16 +95,34 @@ class CheckFailed(Exception):
     """A check ran and its figure is outside the tolerance; the command line exits with code 1."""
 
 
+MOST_ERRORS = 500
+"""After this many a deck is not read further: nobody reads more, and a hostile deck could have millions."""
+
+
 @dataclass(slots=True)
 class Diagnostics:
     """Collects diagnostics and the source lines needed to show them."""
 
     sources: dict[str, Sequence[str]] = field(default_factory=dict)
     items: list[Diagnostic] = field(default_factory=list)
+    _errors: int = 0
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        """Record a diagnostic.
+
+        Raises:
+            NetcError: all errors so far, where this is error number :data:`MOST_ERRORS`.
+        """
+        self.items.append(diagnostic)
+        if diagnostic.severity is Severity.ERROR:
+            self._errors += 1
+            if self._errors >= MOST_ERRORS:
+                self.items.append(Diagnostic(Severity.ERROR, "too many errors: the rest is not read"))
+                self.raise_if_failed()
 
     def error(self, message: str, span: Span | None = None, hint: str | None = None) -> None:
         """Record an error; the stage goes on so that later errors are found too."""
-        self.items.append(Diagnostic(Severity.ERROR, message, span, hint))
+        self.add(Diagnostic(Severity.ERROR, message, span, hint))
 
     def warning(self, message: str, span: Span | None = None, hint: str | None = None) -> None:
         """Record a warning."""
@@ -126,12 +144,14 @@ class Diagnostics:
         """Raise :class:`NetcError` with all errors, in source order, if there are any."""
         errors = [d for d in self.items if d.severity is Severity.ERROR]
         if errors:
-            errors.sort(
-                key=lambda d: (
-                    d.span is None,
-                    d.span.file if d.span else "",
-                    d.span.line if d.span else 0,
-                    d.span.column if d.span else 0,
-                )
-            )
-            raise NetcError(errors, self.sources)
+            raise NetcError(in_source_order(errors), self.sources)
+
+
+def in_source_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return the diagnostics by file, line and column; those without a place last."""
+
+    def place(diagnostic: Diagnostic) -> tuple[bool, str, int, int]:
+        span = diagnostic.span
+        return (True, "", 0, 0) if span is None else (False, span.file, span.line, span.column)
+
+    return sorted(diagnostics, key=place)

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
+import numpy as np
 
 from netc.diagnostics import Diagnostic, Span
-from netc.ir.nodes import Expr
+from netc.ir.interpret import evaluate
+from netc.ir.nodes import Expr, Parameter, postorder
 from netc.ir.program import Timing
 
 Value = float | Expr
@@ -101,6 +103,17 @@ class Circuit:
     instances: dict[str, list[str]] = field(default_factory=dict)  # subcircuit name -> instance paths
     sources: dict[str, Sequence[str]] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def number(self, value: Value) -> float:
+        """Return a bound value at the deck's own parameters."""
+        if not isinstance(value, Expr):
+            return float(value)
+        known: dict[Expr, np.ndarray] = {
+            leaf: np.array([self.parameters[leaf.name].value])
+            for leaf in postorder(value)
+            if isinstance(leaf, Parameter)
+        }
+        return float(np.asarray(evaluate([value], known)[0]).reshape(-1)[0])
 
     def graph(self) -> nx.MultiGraph:
         """Return nets as nodes and branches as edges (key: branch name; attributes: kind, branch number)."""

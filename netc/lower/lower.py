@@ -13,7 +13,7 @@ from netc.ir.program import AlgebraicBlock, InputBlock, Observable, Program, Sta
 from netc.lower.equations import INPUT, Definition, Equations, gather
 from netc.lower.families import Families, sort_into_families, value_form
 from netc.lower.order import dependence_order
-from netc.lower.topology import build_forest
+from netc.lower.topology import Forest, build_forest
 from netc.lower.values import BlockNames, Values
 
 
@@ -34,7 +34,7 @@ def lower(circuit: Circuit) -> Program:
     order = dependence_order(circuit, forest)
     families = sort_into_families(circuit, forest, order)
     names = BlockNames()
-    values = Values(circuit, names, _value_groups(circuit, families))
+    values = Values(circuit, names, _value_groups(circuit, forest, families))
     equations = Equations(circuit, forest, order, families, names, values, diagnostics)
 
     states = _states(equations)
@@ -59,7 +59,7 @@ def lower(circuit: Circuit) -> Program:
     )
 
 
-def _value_groups(circuit: Circuit, families: Families) -> list[Sequence[Value]]:
+def _value_groups(circuit: Circuit, forest: Forest, families: Families) -> list[Sequence[Value]]:
     groups: list[Sequence[Value]] = []
     for family in families.branches:
         members = [circuit.branches[b] for b in family.branches]
@@ -67,6 +67,12 @@ def _value_groups(circuit: Circuit, families: Families) -> list[Sequence[Value]]
         groups += [[b.values[k] for b in members] for k, v in enumerate(first.values) if isinstance(v, Expr)]
         if isinstance(first.initial, Expr):
             groups.append([b.initial for b in members if b.initial is not None])
+    for nets in families.nets:
+        branches = [circuit.branches[forest.branch[n]] for n in nets.nets if forest.branch[n] >= 0]
+        if branches and branches[0].law.kind == "C":
+            bound = _given_at_start(circuit, branches, [1] * len(branches))
+            if _alike(bound):
+                groups += [[terms[k][1] for terms, _ in bound] for k in range(len(bound[0][0]))]
     groups += [[value] for value, _ in circuit.initial_voltages.values() if isinstance(value, Expr)]
     return groups
 
@@ -110,14 +116,26 @@ def _states(equations: Equations) -> tuple[StateBlock, ...]:
     return tuple(blocks)
 
 
+_Given = list[tuple[list[tuple[int, Value]], Branch]]  # for each branch the signed values its initial one is the sum of
+
+
 def _initial(equations: Equations, branches: list[Branch], signs: list[int]) -> Expr:
     """Initial values as ngspice takes them under ``uic``: ``IC=``, else the difference of ``.ic`` voltages, else 0.
 
     Without ``uic`` an ``IC=`` of a capacitor is ignored (the operating point decides), as in ngspice.
     """
-    circuit = equations.circuit
+    bound = _given_at_start(equations.circuit, branches, signs)
+    if not any(terms for terms, _ in bound):
+        return ZERO
+    if _alike(bound):
+        return _initial_lanes(equations, bound)
+    parts = [_initial_lanes(equations, [b]) if b[0] else ZERO for b in bound]
+    return Concat(*parts)
+
+
+def _given_at_start(circuit: Circuit, branches: list[Branch], signs: list[int]) -> _Given:
     uic = bool(circuit.timing and circuit.timing.uic)
-    bound: list[tuple[list[tuple[int, Value]], Branch]] = []
+    bound: _Given = []
     for branch, sign in zip(branches, signs, strict=True):
         terms: list[tuple[int, Value]] = []
         if branch.initial is not None and uic:
@@ -126,16 +144,15 @@ def _initial(equations: Equations, branches: list[Branch], signs: list[int]) -> 
             ends = ((sign, branch.nets[0]), (-sign, branch.nets[1]))
             terms = [(s, circuit.initial_voltages[n][0]) for s, n in ends if n in circuit.initial_voltages]
         bound.append((terms, branch))
-    if not any(terms for terms, _ in bound):
-        return ZERO
-    forms = {tuple((s, value_form(v)) for s, v in terms) for terms, _ in bound}
-    if len(forms) == 1:
-        return _initial_lanes(equations, bound)
-    parts = [_initial_lanes(equations, [b]) if b[0] else ZERO for b in bound]
-    return Concat(*parts)
+    return bound
 
 
-def _initial_lanes(equations: Equations, bound: list[tuple[list[tuple[int, Value]], Branch]]) -> Expr:
+def _alike(bound: _Given) -> bool:
+    """Whether the initial values of all branches are lanes of one expression."""
+    return len({tuple((s, value_form(v)) for s, v in terms) for terms, _ in bound}) == 1
+
+
+def _initial_lanes(equations: Equations, bound: _Given) -> Expr:
     branches = [b for _, b in bound]
     unit = "V" if branches[0].law.kind == "C" else "A"
     result: Expr = ZERO
@@ -242,21 +259,23 @@ def _check_initial(equations: Equations) -> None:
         return total if forest.path_to_root(net) or net == 0 else None
 
     for net, (value, span) in circuit.initial_voltages.items():
+        if not uic:
+            # rest is sought with the node held, whatever hangs there; only sources outrank .ic
+            path = forest.path_to_root(net)
+            held = path and all(circuit.branches[forest.branch[n]].law.kind == "V" for n in path)
+            if held and forest.parent[path[-1]] == 0:
+                diagnostics.warning(
+                    f".ic of '{circuit.nets[net]}' has no effect: sources fix its voltage", span, "remove it"
+                )
+            continue
         voltage = start(net)
-        if voltage is None and not uic and forest.branch[net] < 0:
-            diagnostics.error(
-                f".ic of '{circuit.nets[net]}' asks the operating point to hold a node without capacitance: "
-                "not supported yet",
-                span,
-                "add the node's capacitance, or start from given values with 'uic' on the .tran card",
-            )
-        elif voltage is None:
+        if voltage is None:
             diagnostics.warning(
                 f".ic of '{circuit.nets[net]}' has no effect: sources or resistors fix its voltage, no capacitor does",
                 span,
                 "remove it, or add the node's capacitance",
             )
-        elif uic and abs(voltage - number_of(value)) > 1e-9 + 1e-6 * abs(voltage):
+        elif abs(voltage - number_of(value)) > 1e-9 + 1e-6 * abs(voltage):
             diagnostics.warning(
                 f".ic of '{circuit.nets[net]}' is overridden: capacitors' IC= start it at {voltage:g} V", span
             )

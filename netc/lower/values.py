@@ -11,8 +11,7 @@ import numpy as np
 from netc.diagnostics import Span
 from netc.elaborate.circuit import Branch, Circuit, Trained, Value
 from netc.ir.build import gather
-from netc.ir.interpret import evaluate
-from netc.ir.nodes import Const, Expr, Index, Parameter, postorder, rebuild
+from netc.ir.nodes import Const, Expr, Index, Parameter, rebuild
 from netc.ir.program import Bounds, Coordinate, ParameterBlock
 
 
@@ -143,14 +142,7 @@ class Values:
 
     def number(self, value: Value) -> float:
         """The value at the deck's own parameters."""
-        if not isinstance(value, Expr):
-            return float(value)
-        environment: dict[Expr, np.ndarray] = {
-            leaf: np.array([self._circuit.parameters[leaf.name].value])
-            for leaf in postorder(value)
-            if isinstance(leaf, Parameter)
-        }
-        return float(np.asarray(evaluate([value], environment)[0]).reshape(-1)[0])
+        return self._circuit.number(value)
 
 
 def bounds(trained: Trained | None, *, reciprocal: bool) -> Bounds | None:

@@ -1,7 +1,7 @@
 """Netlist text to a typed syntax tree: encodings, logical lines, the grammar, includes."""
 
 from netc.parse.card import parse_expression
-from netc.parse.deck import parse_deck, parse_text
+from netc.parse.deck import ParseError, parse_deck, parse_text
 from netc.parse.dump import dump
 
-__all__ = ["dump", "parse_deck", "parse_expression", "parse_text"]
+__all__ = ["ParseError", "dump", "parse_deck", "parse_expression", "parse_text"]

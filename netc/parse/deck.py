@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from netc.diagnostics import Diagnostics, Severity, Span
+from netc.diagnostics import Diagnostics, NetcError, Severity, Span
 from netc.parse import ast
 from netc.parse.card import parse_line
 from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED_ELEMENTS
@@ -20,6 +20,14 @@ from netc.parse.source import read_lines, split_lines
 
 _CONDITIONS = frozenset({".if", ".elseif", ".else", ".endif"})
 _SUPPORTED = "supported are R C L V I B E F G H X"
+
+
+class ParseError(NetcError):
+    """What is wrong with a deck's cards; ``deck`` holds those that could be read, for what else may be wrong."""
+
+    def __init__(self, error: NetcError, deck: ast.Deck) -> None:
+        super().__init__(error.diagnostics, error.sources)
+        self.deck = deck
 
 
 def parse_deck(
@@ -35,7 +43,8 @@ def parse_deck(
         fast: read plain cards by a regular expression instead of the grammar; the result is the same.
 
     Raises:
-        NetcError: all that is wrong with the deck at once, or the file cannot be read.
+        ParseError: all that is wrong with the deck's cards at once.
+        NetcError: the file cannot be read.
     """
     file = Path(path)
     return _Reader(str(path), file.parent, include_directories, lenient, fast).read(read_lines(file), file)
@@ -97,9 +106,13 @@ class _Reader:
         self._control(cards)
         if self.models and self.words:
             cards = resolve_models(cards, frozenset(self.models))
-        self.diagnostics.raise_if_failed()
         others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
-        return ast.Deck(self.name, self.title, tuple(cards), self.diagnostics.sources, others)
+        deck = ast.Deck(self.name, self.title, tuple(cards), self.diagnostics.sources, others)
+        try:
+            self.diagnostics.raise_if_failed()
+        except NetcError as error:
+            raise ParseError(error, deck) from None
+        return deck
 
     # ------------------------------------------------------------------ lines to cards
 

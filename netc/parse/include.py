@@ -14,6 +14,7 @@ from netc.parse.source import read_lines
 
 _DEPTH_LIMIT = 50
 _COUNT_LIMIT = 2000
+_LINE_LIMIT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,12 @@ class Includes:
         self._folders: dict[str, Path] = {}  # of included files, by label
         self._open: list[tuple[Path, str | None]] = []
         self._count = 0
+        self._lines = 0
 
     def find(self, name: str, label: str, place: Span) -> Found | None:
         """Find the file ``name`` included from the file ``label``; ``None`` with an error if there is none."""
+        if self._count > _COUNT_LIMIT:
+            return None  # reported when it was reached
         directory = self._folders.get(label, self.home)
         if not name.strip() or "\0" in name:
             self.diagnostics.error("this is no file name", place)
@@ -80,6 +84,11 @@ class Includes:
             self.diagnostics.error(message, place)
             return None
         self.diagnostics.sources[found.label] = lines
+        self._lines += len(lines)
+        if self._lines > _LINE_LIMIT:
+            self.diagnostics.error(f"the included files have more than {_LINE_LIMIT:,} lines", place)
+            self._count = _COUNT_LIMIT + 1
+            return None
         return lines
 
     @contextmanager
