@@ -8,7 +8,7 @@ import netc.runtime.gradients as module
 from netc.diagnostics import NetcError
 from netc.emit import emit_torch
 from netc.ir import build as b
-from netc.ir.nodes import Const, Parameter, State
+from netc.ir.nodes import Const, Parameter, State, Time
 from netc.ir.program import Observable, StateBlock
 from netc.runtime.gradients import check_gradients
 from tests.emit import programs
@@ -49,3 +49,17 @@ def test_a_diverging_circuit_is_an_error() -> None:
     )
     with pytest.raises(NetcError, match="diverges"):
         check_gradients(replace(program), steps=50, dt=1.0)
+
+
+def test_a_pulse_edge_on_a_step_is_a_kink_not_an_error() -> None:
+    """The width of a pulse has two one-sided derivatives where its edge falls on a step."""
+    leaf, width = State("v_1"), Parameter("width_1")
+    drive = b.binary("max", b.sub(1.0, b.binary("max", b.div(b.sub(Time(), width), 1e-6), 0.0)), 0.0)
+    program = programs.program(
+        [programs.block("width_1", "source", "s", [5e-5])],
+        [],
+        [StateBlock("v_1", "V", ("v",), Const(0.0), b.mul(1e4, drive), ())],
+        [Observable("n_1", "V", ("v",), leaf)],
+    )
+    (row,) = check_gradients(program, steps=20, dt=1e-5).rows
+    assert row.kink and row.error < 1e-6
