@@ -36,7 +36,7 @@ def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     original = module.instantiate
     monkeypatch.setattr(module, "instantiate", lambda _, dtype: original(spoilt, dtype))
     report = check_gradients(programs.mif(), steps=200, dt=1e-5)
-    assert report.worst is not None and report.worst.error > 1e-4
+    assert report.worst is not None and report.worst.error > 1e-4 and not report.kinks
 
 
 def test_a_diverging_circuit_is_an_error() -> None:
@@ -61,5 +61,5 @@ def test_a_pulse_edge_on_a_step_is_a_kink_not_an_error() -> None:
         [StateBlock("v_1", "V", ("v",), Const(0.0), b.mul(1e4, drive), ())],
         [Observable("n_1", "V", ("v",), leaf)],
     )
-    (row,) = check_gradients(program, steps=20, dt=1e-5).rows
-    assert row.kink and row.error < 1e-6
+    report = check_gradients(program, steps=20, dt=1e-5)
+    assert [row.lane for row in report.kinks] == ["width_1.0"]
