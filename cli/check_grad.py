@@ -25,7 +25,7 @@ _STEPS = 200
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the picks and of the weights of the signals.")
 @click.option(
     "--tol",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Quantity("ratio"),
     default=1e-6,
     show_default=True,
     help="Largest relative error that passes.",
@@ -49,13 +49,16 @@ def command(
     Example:
       netc check-grad mif.cir --tol 1e-6
     """
-    from netc.diagnostics import CheckFailed
+    from netc.diagnostics import CheckFailed, NetcError
     from netc.runtime.gradients import check_gradients
     from netc.runtime.simulate import step_from_timing, steps_for
     from netc.runtime.stability import analyse, engineering, substeps
 
     compilation = read_deck(deck, include_directories, lenient)
-    step, end = step_from_timing(compilation.circuit.timing, dt)
+    timing = compilation.circuit.timing
+    if timing is None and (dt is None or steps is None):
+        raise NetcError(f"{deck} has no .tran, so there is no time step", hint="add .tran, or pass --dt and --steps")
+    step, end = step_from_timing(timing, dt, None if timing else dt)
     program = compilation.every_lane
     step /= substeps(analyse(program), step)
     count = steps or min(steps_for(end, step), _STEPS)

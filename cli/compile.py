@@ -9,7 +9,7 @@ import click
 
 from netc.compiler import Compilation
 
-from .common import FILE, deck_options, read_deck, say, write_text
+from .common import OUTPUT, deck_options, read_deck, say, write_text
 
 
 def _ast(compilation: Compilation) -> str:
@@ -47,7 +47,7 @@ STAGES: dict[str, Callable[[Compilation], str]] = {
 
 @click.command("compile")
 @deck_options
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write there; else to stdout.")
+@click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write there; else to stdout.")
 @click.option("--emit", type=click.Choice(list(STAGES)), default="py", show_default=True, help="Which stage to show.")
 def command(deck: Path, include_directories: tuple[Path, ...], lenient: bool, output: Path | None, emit: str) -> None:
     """Compile DECK into a self-contained PyTorch module, or print a stage on the way.

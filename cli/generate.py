@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .common import FILE, Quantity, say
+from .common import OUTPUT, Quantity, say
 
 
 def _layers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
@@ -26,7 +26,7 @@ def _attenuation(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 @click.command("generate")
 @click.option("--layers", required=True, callback=_layers, metavar="N,N,...", help="Layer sizes, inputs first.")
-@click.option("-o", "--output", required=True, type=FILE, metavar="DECK", help="The deck to write.")
+@click.option("-o", "--output", required=True, type=OUTPUT, metavar="DECK", help="The deck to write.")
 @click.option("--passive", is_flag=True, help="Bit line = membrane: no buffers, layers load each other.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial conductances.")
 @click.option("--init-scale", type=float, default=2.0, show_default=True, help="Initial weights, times 1/sqrt(fan-in).")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 
 import click
 
@@ -28,12 +31,24 @@ COMMANDS = {
 class _Commands(click.Group):
     """Imports a command when it is asked for, so that ``--help`` does not wait for torch."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; that the reader of its output has seen enough, as ``head`` has, is no failure."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+            ctx.exit(0)
+        return result
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
-            return None
+            close = get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(COMMANDS)}"
+            ctx.fail(f"there is no command {name!r}; {hint}")
         command = importlib.import_module(f"{__package__}.{COMMANDS[name]}").command
         assert isinstance(command, click.Command)
         return command
@@ -55,6 +70,12 @@ _SUMMARIES = {
     "data": "Fetch data sets.",
     "doctor": "Tell what is installed, what is missing and what to type.",
 }
+
+
+def _discard_output() -> None:
+    """Point stdout nowhere, so that what is still buffered does not fail a second time at exit."""
+    with suppress(OSError):  # a stdout without a file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,9 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         say("netc: interrupted")
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:  # such as a full disk behind stdout
+        say(f"error: {error.filename or 'stdout'}: {error.strerror or error}")
+        _discard_output()
+        sys.exit(EXIT_BAD_INPUT)
     except MemoryError:
         say("netc: out of memory; fewer samples (--batch) or steps (--steps) need less")
         sys.exit(EXIT_BAD_INPUT)

@@ -9,15 +9,19 @@ from typing import TextIO
 
 import click
 
-from .common import FILE, cannot_write, deck_options, read_deck, say, step_options
+from netc.diagnostics import NetcError
+
+from .common import OUTPUT, cannot_write, deck_options, read_deck, say, step_options
+
+_BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python's number when it is written
 
 
 @click.command("simulate")
 @deck_options
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="CSV file.  [stdout, unless --plot is given]")
+@click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="CSV file.  [stdout, unless --plot is given]")
 @step_options
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True)
-@click.option("--plot", type=FILE, metavar="FILE.png", help="Draw the waveforms.")
+@click.option("--plot", type=OUTPUT, metavar="FILE.png", help="Draw the waveforms.")
 def command(
     deck: Path,
     include_directories: tuple[Path, ...],
@@ -41,7 +45,7 @@ def command(
     import torch
 
     from netc.report import waveforms
-    from netc.runtime.simulate import simulate, step_from_timing
+    from netc.runtime.simulate import simulate, step_from_timing, steps_for
     from netc.runtime.stability import analyse, engineering, report, substeps
 
     compilation = read_deck(deck, include_directories, lenient)
@@ -49,6 +53,7 @@ def command(
     program = compilation.undriven
     stability = analyse(program)
     parts = substeps(stability, step)
+    _check_size(steps_for(end, step) + 1, len(compilation.signals))
     for line in report(stability, step):
         say(f"note: {line}")
     if parts > 1:
@@ -75,6 +80,21 @@ def command(
         signals = {name: result.signal(name) for name in result.names}
         waveforms(result.times, signals, plot, title=compilation.circuit.title)
         say(f"wrote {plot}")
+
+
+def _check_size(rows: int, signals: int) -> None:
+    """Refuse a table that does not fit into memory."""
+    import torch
+
+    from netc.training.memory import available_bytes
+
+    needed, available = rows * signals * _BYTES_PER_VALUE, available_bytes(torch.device("cpu"))
+    if available is not None and needed > available:
+        raise NetcError(
+            f"{rows:,} rows of {signals} signals need about {needed / 1e9:,.0f} GB of memory, "
+            f"and {available / 1e9:,.0f} GB are free",
+            hint="use a longer --dt, a shorter --tstop, or .save of fewer nodes",
+        )
 
 
 def _write(file: TextIO, times: list[float], names: tuple[str, ...], values: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .common import FILE, deck_options, read_deck, say, step_options, write_json
+from .common import OUTPUT, Quantity, deck_options, read_deck, say, step_options, write_json
 
 
 @click.command("validate")
@@ -16,13 +16,13 @@ from .common import FILE, deck_options, read_deck, say, step_options, write_json
 @step_options
 @click.option(
     "--tol",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Quantity("ratio"),
     default=0.01,
     show_default=True,
     help="Largest NRMSE that passes.",
 )
-@click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write the figures as JSON.")
-@click.option("--plot", type=FILE, metavar="FILE.png", help="Draw netc, ngspice and their difference.")
+@click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the figures as JSON.")
+@click.option("--plot", type=OUTPUT, metavar="FILE.png", help="Draw netc, ngspice and their difference.")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "pyspice", "batch"]),
@@ -60,6 +60,10 @@ def command(
 
     compilation = read_deck(deck, include_directories, lenient)
     timing = compilation.circuit.timing
+    if timing is None:
+        raise NetcError(
+            f"{deck} has no .tran, so there is nothing to compare", hint="add a card such as: .tran 10u 10m uic"
+        )
     step, end = step_from_timing(timing, dt, tstop)
     program = compilation.undriven
     stability = analyse(program)
@@ -70,8 +74,6 @@ def command(
         found: Trajectory = simulate(program, dt=seconds, steps=steps, observe=compilation.signals)
         return found.times, found.names, found.values[:, 0].numpy()
 
-    if timing is None:
-        raise NetcError("the deck has no .tran, so there is nothing to compare", hint="add .tran TSTEP TSTOP")
     if stability.broken(step):
         try:
             run(step, min(round(end / step), 1000))

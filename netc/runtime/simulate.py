@@ -54,7 +54,9 @@ def steps_for(tstop: float, dt: float) -> int:
         )
     ratio = tstop / dt
     if ratio < 1.0 - _TOLERANCE:
-        raise NetcError(f"the step of {dt:g} s is longer than the whole simulation of {tstop:g} s", hint="use --dt")
+        raise NetcError(
+            f"the step of {dt:g} s is longer than the whole simulation of {tstop:g} s", hint="use a smaller --dt"
+        )
     nearest = round(ratio)
     return nearest if abs(ratio - nearest) <= _TOLERANCE * max(1.0, ratio) else math.ceil(ratio)
 
@@ -69,7 +71,7 @@ def step_from_timing(timing: Timing | None, dt: float | None = None, tstop: floa
     """
     end = tstop if tstop is not None else timing.tstop if timing is not None else None
     if end is None:
-        raise NetcError("the deck has no .tran, so it does not say how long to simulate", hint="use --tstop and --dt")
+        raise NetcError("the deck has no .tran, so it does not say how long to simulate", hint="add .tran TSTEP TSTOP, or pass --tstop")
     step = dt
     if step is None and timing is not None:
         step = timing.tmax or timing.tstep or None
@@ -160,7 +162,7 @@ def _check(
     step = first + row
     raise NetcError(
         f"the simulation diverges at step {step} (t = {step * dt:g} s) at node {name}",
-        hint=f"dt = {dt:g} s is above what explicit Euler can follow here; use a smaller --dt, such as {dt / 10:g}",
+        hint=f"use a smaller --dt, such as {dt / 10:g}; if that diverges too, the circuit itself does",
     )
 
 
