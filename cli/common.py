@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +52,15 @@ def step_options(command: _F) -> _F:
 class Quantity(click.ParamType[float]):
     """A positive number as SPICE writes it (``10u``, ``1e-5``, ``100n``)."""
 
+    _EXAMPLES = {
+        "s": "10u or 1e-5",
+        "ohm": "1k or 4.7e3",
+        "F": "100n or 1e-7",
+        "A": "7u or 7e-6",
+        "S": "1m or 1e-3",
+        "ratio": "0.01 or 1e-6",
+    }
+
     def __init__(self, unit: str) -> None:
         self.name = unit
 
@@ -61,9 +71,34 @@ class Quantity(click.ParamType[float]):
         if isinstance(value, float):
             return value
         literal = read_plain(str(value).strip().lower())
-        if literal.problem or literal.oddity or not literal.value > 0:
-            self.fail(f"{value!r} is not a positive number such as 10u or 1e-5", param, ctx)
+        if literal.problem or literal.oddity or not 0 < literal.value < float("inf"):
+            example = self._EXAMPLES.get(self.name, "2.5 or 100m")
+            self.fail(f"{str(value)!r} is not a positive number such as {example}", param, ctx)
         return literal.value
+
+
+class OutputFile(click.Path):
+    """A file to be written; a place where that cannot succeed is refused before any work is done."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; a folder, or a place under a file or in a locked folder, is a usage error."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.is_dir():
+            self.fail(f"cannot write {str(path)!r}: it is a folder", param, ctx)
+        existing = next((p for p in (path, *path.parents) if p.exists()), Path())
+        if existing != path and not existing.is_dir():
+            self.fail(f"cannot write {str(path)!r}: {str(existing)!r} is not a folder", param, ctx)
+        if not os.access(existing, os.W_OK):
+            self.fail(f"cannot write {str(path)!r}: no permission to write in {str(existing)!r}", param, ctx)
+        return path
+
+
+OUTPUT = OutputFile()
 
 
 def read_deck(deck: Path, include_directories: Sequence[Path], lenient: bool) -> Compilation:
