@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from netc.diagnostics import Diagnostic
+from netc.diagnostics import Diagnostic, NetcError, in_source_order
 from netc.elaborate import elaborate
 from netc.elaborate.circuit import Circuit
 from netc.emit import emit_torch
+from netc.ir.interpret import evaluate, signal_names, simulate
+from netc.ir.nodes import Expr, Parameter
 from netc.ir.program import Program
-from netc.lower import lower
+from netc.lower import at_rest, lower, started_at, states_hold_the_start
 from netc.optimise import optimise
-from netc.parse import parse_deck
+from netc.parse import ParseError, parse_deck
 from netc.parse.ast import Deck
 from netc.runtime.load import instantiate
 from netc.runtime.operating_point import operating_point, with_initial
@@ -35,16 +39,41 @@ class Compilation:
         self.path = Path(path)
         self._include_directories = tuple(include_directories)
         self._lenient = lenient
+        self._readable: Deck | None = None  # also of a deck with errors
 
     @cached_property
     def deck(self) -> Deck:
         """The syntax tree."""
-        return parse_deck(self.path, include_directories=self._include_directories, lenient=self._lenient)
+        try:
+            self._readable = parse_deck(self.path, include_directories=self._include_directories, lenient=self._lenient)
+        except ParseError as error:
+            self._readable = error.deck
+            raise
+        return self._readable
 
     @cached_property
     def circuit(self) -> Circuit:
-        """The flat circuit."""
-        return elaborate(self.deck, lenient=self._lenient)
+        """The flat circuit.
+
+        Errors of cards and errors of what they mean are raised together.
+        """
+        try:
+            deck = self.deck
+        except ParseError as error:
+            raise self._with_later_errors(error) from None
+        return elaborate(deck, lenient=self._lenient)
+
+    def _with_later_errors(self, error: ParseError) -> NetcError:
+        """Add what elaboration finds wrong with the cards that could be read, but for consequences."""
+        try:
+            elaborate(error.deck, lenient=self._lenient)
+        except NetcError as later:
+            lines = [error.sources[d.span.file][d.span.line - 1] for d in error.diagnostics if d.span]
+            words = set(re.findall(r"[^\s(){}'\",=]+", " ".join(lines).lower()))
+            caused = [d for d in later.diagnostics if words & set(re.findall(r"'([^']*)'", d.message.lower()))]
+            more = [d for d in later.diagnostics if d not in caused]
+            return NetcError(in_source_order([*error.diagnostics, *more]), error.sources)
+        return error
 
     @cached_property
     def dae(self) -> Program:
@@ -78,8 +107,28 @@ class Compilation:
         if program.uic or program.timing is None or not program.states:
             return program
         circuit = self.circuit
-        held = {circuit.nets[n]: 0.0 for n in circuit.initial_voltages}
+        if not states_hold_the_start(circuit):
+            return with_initial(program, self._settled)
+        held = {circuit.nets[n]: circuit.number(value) for n, (value, _) in circuit.initial_voltages.items()}
         return with_initial(program, operating_point(program, held=held))
+
+    @cached_property
+    def _settled(self) -> dict[str, np.ndarray]:
+        """Initial states by block, found on the circuit at rest with what ``.ic`` names held."""
+        rest = optimise(lower(at_rest(self.circuit)))
+        rest = with_initial(rest, operating_point(rest))
+        rows, states = simulate(rest, steps=0, dt=1.0)
+        voltages = dict(zip(signal_names(rest), rows[0, 0].tolist(), strict=True))
+        currents: dict[str, float] = {}
+        for block, values in zip(rest.states, states, strict=True):
+            if block.unit == "A":
+                currents.update(zip(block.lanes, values[0].tolist(), strict=True))
+        started = lower(started_at(self.circuit, voltages, currents))
+        blocks: dict[Expr, np.ndarray] = {
+            Parameter(block.name, len(block.values)): block.values for block in started.parameters
+        }
+        initial = evaluate([block.initial for block in started.states], blocks)
+        return {b.name: np.broadcast_to(x, (b.size,)) for b, x in zip(started.states, initial, strict=True)}
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -96,12 +145,16 @@ class Compilation:
         return instantiate(self.source, dtype)
 
     @property
-    def diagnostics(self) -> Iterable[Diagnostic]:
-        """Warnings and notes of the stages run so far."""
-        seen = self.__dict__
-        if "circuit" in seen:
+    def diagnostics(self) -> list[Diagnostic]:
+        """Warnings and notes of the stages run so far; none for a file that could not be read."""
+        if "circuit" in self.__dict__:
             return list(self.circuit.diagnostics)
-        return list(self.deck.diagnostics) if "deck" in seen else []
+        return list(self._readable.diagnostics) if self._readable else []
+
+    @property
+    def sources(self) -> Mapping[str, Sequence[str]]:
+        """The source lines by file, for showing diagnostics."""
+        return self._readable.sources if self._readable else {}
 
 
 def compile_deck(

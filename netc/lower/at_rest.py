@@ -1,0 +1,86 @@
+"""The circuit whose operating point is the start of a transient without ``uic``.
+
+    V1 in 0 SIN(1 1 1k)      ->   V1 in 0 1           sources stand at their value at t = 0: nothing changes with time
+    .ic v(a)=0.2             ->   Va a 0 0.2          what .ic names is held by a source while the rest settles
+
+Its states are not those of the circuit itself (a held capacitor is none), so voltages and currents go back as the
+initial conditions of every node and inductor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import networkx as nx
+
+from netc.diagnostics import Diagnostics, Span
+from netc.elaborate.circuit import Branch, Circuit, Law, Value
+from netc.ir.nodes import Const, Slot, Time, substitute
+from netc.lower.topology import build_forest
+
+_HELD = Law("V", "V", Slot("value", 0), ("source",), ("V",))
+_NOWHERE = Span("", 0)
+
+
+def states_hold_the_start(circuit: Circuit) -> bool:
+    """Whether rest is where no state moves at t = 0, ``.ic`` fixing single states.
+
+    Not so where a capacitor closes a loop (a source's slope drives a current through it, at rest there is none)
+    and where ``.ic`` names a node that is no grounded capacitor's.
+    """
+    forest = build_forest(circuit, Diagnostics())
+    if any(branch.law.kind == "C" and not forest.in_tree[n] for n, branch in enumerate(circuit.branches)):
+        return False
+    return all(
+        forest.parent[net] == 0 and circuit.branches[forest.branch[net]].law.kind == "C"
+        for net in circuit.initial_voltages
+    )
+
+
+def at_rest(circuit: Circuit) -> Circuit:
+    """Return ``circuit`` with its sources at t = 0 and with what ``.ic`` names held."""
+    frozen: dict[int, Law] = {}
+    branches = []
+    fixed = nx.utils.UnionFind(range(len(circuit.nets)))
+    for branch in circuit.branches:
+        law = frozen.get(id(branch.law))
+        if law is None:
+            template = substitute(branch.law.template, lambda node: Const(0.0) if isinstance(node, Time) else None)
+            law = frozen[id(branch.law)] = replace(branch.law, template=template)
+        branches.append(replace(branch, law=law))
+        if law.kind == "V":
+            fixed.union(*branch.nets)
+    for net, (value, span) in circuit.initial_voltages.items():
+        if fixed[net] != fixed[0]:  # a source outranks .ic
+            fixed.union(net, 0)
+            branches.append(Branch(f".ic {circuit.nets[net]}", (net, 0), _HELD, (value,), span))
+    return replace(
+        circuit,
+        branches=branches,
+        initial_voltages={},
+        selected=[],
+        driven=[],
+        outputs=[],
+        trained=[],
+        diagnostics=[],
+    )
+
+
+def started_at(circuit: Circuit, voltages: Mapping[str, float], currents: Mapping[str, float]) -> Circuit:
+    """Return ``circuit`` as if every node's voltage were given by ``.ic`` and every inductor's current by ``IC=``.
+
+    Args:
+        circuit: with a transient analysis.
+        voltages: volts by name of net.
+        currents: amperes by name of inductor.
+    """
+    branches = [
+        replace(branch, initial=currents[branch.name] if branch.law.kind == "L" else None)
+        for branch in circuit.branches
+    ]
+    start: dict[int, tuple[Value, Span]] = {
+        net: (voltages[name], _NOWHERE) for net, name in enumerate(circuit.nets) if name in voltages
+    }
+    timing = replace(circuit.timing, uic=True) if circuit.timing else None
+    return replace(circuit, branches=branches, initial_voltages=start, timing=timing, diagnostics=[])
