@@ -71,6 +71,11 @@ def tangents(exprs: tuple[Expr, ...], seeds: Mapping[Expr, Expr]) -> tuple[Expr,
     return tuple(done[id(e)] or ZERO for e in exprs)
 
 
+def moved(node: Expr, moves: Tangents) -> Expr | None:
+    """Return how ``node`` moves when its operands move by ``moves``; ``None`` where it stands still."""
+    return _rule(node, moves)
+
+
 def time_derivative(expr: Expr) -> Expr:
     """Return d ``expr`` / dt with everything but :class:`Time` held still, in units of ``expr`` per second."""
     return tangent(expr, {Time(): ONE})

@@ -19,11 +19,13 @@ from netc.ir.nodes import (
     Columns,
     Concat,
     Const,
+    Entries,
     Expr,
     Gather,
     Input,
     Interpolate,
     MatVec,
+    Outer,
     Parameter,
     Rate,
     ScatterAdd,
@@ -31,6 +33,7 @@ from netc.ir.nodes import (
     Solve,
     State,
     Time,
+    Transpose,
     Unary,
     postorder,
 )
@@ -274,6 +277,18 @@ def _interpolate(node: Interpolate, x: Array, xs: Array, ys: Array) -> Array:
     return result
 
 
+def _transpose(node: Transpose, matrix: Array) -> Array:
+    return np.swapaxes(matrix, -1, -2)
+
+
+def _outer(node: Outer, a: Array, b: Array) -> Array:
+    return a[..., :, None] * b[..., None, :]
+
+
+def _entries(node: Entries, matrix: Array) -> Array:
+    return matrix[..., node.rows.array, node.columns.array]
+
+
 _RULES: dict[type[Expr], Callable[..., Array]] = {
     Const: _const,
     Unary: _unary,
@@ -287,4 +302,7 @@ _RULES: dict[type[Expr], Callable[..., Array]] = {
     MatVec: _matvec,
     Solve: _solve,
     Interpolate: _interpolate,
+    Transpose: _transpose,
+    Outer: _outer,
+    Entries: _entries,
 }

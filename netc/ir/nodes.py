@@ -393,6 +393,43 @@ class Columns(Expr):
         return _node(cls, (*broadcast(*(p.shape for p in parts)), len(parts)), parts)
 
 
+class Transpose(Expr):
+    """``y[j, i] = matrix[i, j]``; adjoints are made of it."""
+
+    __slots__ = ("matrix",)
+    fields = ("matrix",)
+    matrix: Expr
+
+    def __new__(cls, matrix: Expr) -> Transpose:
+        n, m = matrix.shape
+        return _node(cls, (m, n), matrix)
+
+
+class Outer(Expr):
+    """``y[i, j] = a[i] * b[j]``: the adjoint of a matrix that is multiplied by a vector."""
+
+    __slots__ = ("a", "b")
+    fields = ("a", "b")
+    a: Expr
+    b: Expr
+
+    def __new__(cls, a: Expr, b: Expr) -> Outer:
+        return _node(cls, (*a.shape, *b.shape), a, b)
+
+
+class Entries(Expr):
+    """``y[k] = matrix[rows[k], columns[k]]``: the adjoint of :class:`Assemble`."""
+
+    __slots__ = ("columns", "matrix", "rows")
+    fields = ("matrix", "rows", "columns")
+    matrix: Expr
+    rows: Index
+    columns: Index
+
+    def __new__(cls, matrix: Expr, rows: Index, columns: Index) -> Entries:
+        return _node(cls, (len(rows),), matrix, rows, columns)
+
+
 def postorder(*roots: Expr) -> Iterator[Expr]:
     """Yield every expression below ``roots`` once, operands first; safe for any depth."""
     seen: set[int] = set()
