@@ -43,17 +43,18 @@ class Diagnostic:
 
     def render(self, sources: Mapping[str, Sequence[str]] | None = None) -> str:
         """Return the message as text: place, sentence, source line with a caret, hint."""
-        where = f"{self.span}: " if self.span else ""
-        lines = [f"{where}{self.severity.value}: {printable(self.message)}"]
+        where = f"{printable(str(self.span))}: " if self.span else ""
+        lines = [f"{where}{self.severity.value}: {_shortened(printable(self.message))}"]
         text = (sources or {}).get(self.span.file) if self.span else None
         if self.span and text and 0 < self.span.line <= len(text):
             lines += _excerpt(text[self.span.line - 1], self.span)
         if self.hint:
-            lines.append(f"  hint: {printable(self.hint)}")
+            lines.append(f"  hint: {_shortened(printable(self.hint))}")
         return "\n".join(lines)
 
 
 _EXCERPT_WIDTH = 100
+_LONGEST_MESSAGE = 1000
 
 
 def printable(text: str) -> str:
@@ -61,10 +62,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def _shortened(text: str) -> str:
+    """Return ``text`` with the middle left out where a name or number in it is absurdly long."""
+    half = _LONGEST_MESSAGE // 2
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
+
+
 def _excerpt(line: str, span: Span) -> list[str]:
-    line = printable(line.rstrip("\r\n").replace("\t", " "))
     start = max(0, span.column - 1 - _EXCERPT_WIDTH // 2) if len(line) > _EXCERPT_WIDTH else 0
-    shown = line[start : start + _EXCERPT_WIDTH]
+    shown = printable(line[start : start + _EXCERPT_WIDTH].rstrip("\r\n").replace("\t", " "))
     caret = min(span.column - 1 - start, len(shown))
     width = max(1, min(span.length, len(shown) - caret))
     gutter = f"{span.line:5d} | "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from netc.ir.program import Timing
 
 NAN = float("nan")
 """Stands for a value whose error has been reported already."""
+
+_MOST_GUESSES = 2000
+_LONGEST_GUESSED = 200
 
 
 def as_expr(value: Value) -> Expr:
@@ -29,8 +33,11 @@ def as_value(expr: Expr) -> Value:
 
 
 def close_match(name: str, known: Iterable[str], what: str) -> str | None:
-    """Return a hint that names the closest of ``known``, or ``None``."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6 if len(name) > 3 else 0.5)
+    """Return a hint that names the closest of ``known`` (of the first thousands, if there are more), or ``None``."""
+    if len(name) > _LONGEST_GUESSED:
+        return None
+    some = [candidate for candidate in islice(known, _MOST_GUESSES) if len(candidate) <= _LONGEST_GUESSED]
+    matches = get_close_matches(name, some, n=1, cutoff=0.6 if len(name) > 3 else 0.5)
     return f"did you mean {what} {matches[0]!r}?" if matches else None
 
 
@@ -43,6 +50,7 @@ class Context:
     nominal_temperature: float = 27.0
     timing: Timing | None = None
     timing_failed: bool = False
+    calls: int = 0  # of .func functions expanded so far
     parameters: dict[str, SharedParameter] = field(default_factory=dict)
     _laws: dict[tuple[str, str, int, tuple[str, ...], tuple[str, ...]], Law] = field(default_factory=dict)
     _reported: set[tuple[str, Span | None]] = field(default_factory=set)
@@ -52,7 +60,7 @@ class Context:
         """Record a diagnostic once, however many instances run into it."""
         if (message, span) not in self._reported:
             self._reported.add((message, span))
-            self.diagnostics.items.append(Diagnostic(severity, message, span, hint))
+            self.diagnostics.add(Diagnostic(severity, message, span, hint))
 
     def error(self, message: str, span: Span | None, hint: str | None = None) -> None:
         """Record an error once."""

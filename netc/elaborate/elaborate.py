@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import netc.parse.ast as ast
 from netc.diagnostics import Diagnostics, NetcError, Span
@@ -12,11 +13,13 @@ from netc.elaborate.context import Context, close_match
 from netc.elaborate.directives import Directives
 from netc.elaborate.elements import Preparation, Prepared, bind_value
 from netc.elaborate.scopes import Binding, Definition, Scope
+from netc.elaborate.size import expansion
 from netc.elaborate.waveforms import check_ascending
 from netc.ir.nodes import Expr, Parameter, postorder
 
 _DEEPEST = 100
-_MOST_BRANCHES = 5_000_000
+_LONGEST_NAME = 1000
+_MOST_PINS = 10_000  # looked at for the name of a node that may have been meant
 
 
 def elaborate(deck: ast.Deck, *, lenient: bool = False) -> Circuit:
@@ -34,10 +37,6 @@ def elaborate(deck: ast.Deck, *, lenient: bool = False) -> Circuit:
             dict(deck.sources),
             hint="define each .param after those it needs",
         ) from None
-
-
-class _TooLarge(Exception):
-    """The deck expands into more branches than any machine holds."""
 
 
 class _Elaboration:
@@ -58,6 +57,10 @@ class _Elaboration:
     def run(self) -> Circuit:
         context, circuit = self.context, self.circuit
         deck = Definition(context, "", self.deck.cards)
+        size, allowed = expansion(deck)
+        if size > allowed:
+            context.error(f"the subcircuits of the deck expand into {size:,} elements, more than {allowed:,}", None)
+            context.diagnostics.raise_if_failed()
         top = Scope(context, deck)
         top.nets = self.net_numbers
         read_settings(deck.other, top, circuit)
@@ -67,11 +70,7 @@ class _Elaboration:
         for card in deck.other:
             if isinstance(card, ast.Global):
                 self.global_nets.update((node, self.net(top, node)) for node in card.nodes)
-        try:
-            self.fill(top, [])
-        except _TooLarge:
-            context.error(f"the deck expands into more than {_MOST_BRANCHES:,} elements", None)
-            context.diagnostics.raise_if_failed()
+        self.fill(top, [])
         self.resolve_currents()
         self.check_controls()
         for scope in self.scopes:
@@ -95,6 +94,9 @@ class _Elaboration:
             number = self.global_nets.get(name)
             if number is None:
                 flat = scope.prefix + name
+                if len(flat) > _LONGEST_NAME:
+                    self.too_long(scope.definition.header.span if scope.definition.header else None)
+                    return 0
                 number = self.net_numbers.get(flat)
                 if number is None:
                     number = len(self.circuit.nets)
@@ -102,6 +104,11 @@ class _Elaboration:
                     self.net_numbers[flat] = number
             scope.nets[name] = number
         return number
+
+    def too_long(self, span: Span | None) -> None:
+        self.context.error(
+            f"a name here, with the instances around it, is longer than {_LONGEST_NAME} characters", span
+        )
 
     def touched(self) -> set[int]:
         """Return the nets at least one element is connected to."""
@@ -116,9 +123,11 @@ class _Elaboration:
                         self.unknown_node(self.circuit.nets[net], branch.span)
 
     def unknown_node(self, name: str, span: Span) -> None:
-        nets = [self.circuit.nets[net] for net in self.touched()]
+        nets = (self.circuit.nets[net] for branch in self.circuit.branches for net in branch.nets)
         self.context.error(
-            f"there is no node {name!r}: no element is connected to it", span, close_match(name, nets, "the node")
+            f"there is no node {name!r}: no element is connected to it",
+            span,
+            close_match(name, dict.fromkeys(islice(nets, _MOST_PINS)), "the node"),
         )
 
     # ------------------------------------------------------------------ elements
@@ -126,8 +135,6 @@ class _Elaboration:
     def fill(self, scope: Scope, around: list[Definition]) -> None:
         """Add the elements of an instance, and those of the instances in it."""
         self.scopes.append(scope)
-        if len(self.circuit.branches) > _MOST_BRANCHES:
-            raise _TooLarge
         for item in self.body(scope.definition):
             if isinstance(item, ast.Instance):
                 self.instance(item, scope, [*around, scope.definition])
@@ -155,6 +162,9 @@ class _Elaboration:
     def branch(self, item: Prepared, scope: Scope) -> None:
         circuit = self.circuit
         name = scope.prefix + item.name
+        if len(name) > _LONGEST_NAME:
+            self.too_long(item.span)
+            return
         if name in self.branch_numbers:
             first = circuit.branches[self.branch_numbers[name]].span
             self.context.error(f"there are two elements named {item.name!r}", item.span, f"the first is at {first}")
@@ -210,6 +220,9 @@ class _Elaboration:
         if definition is None or definition.header is None:
             return
         path = scope.prefix + card.name
+        if len(path) > _LONGEST_NAME:
+            self.too_long(card.span)
+            return
         if path in self.paths:
             self.context.error(
                 f"there are two instances named {card.name!r}", card.span, f"the first is at {self.paths[path]}"
@@ -293,7 +306,7 @@ class _Elaboration:
         return number
 
     def unknown_element(self, name: str, scope: Scope, span: Span) -> None:
-        local = [n.removeprefix(scope.prefix) for n in self.branch_numbers if n.startswith(scope.prefix)]
+        local = (n.removeprefix(scope.prefix) for n in self.branch_numbers if n.startswith(scope.prefix))
         hint = close_match(name, local, "the element")
         if scope.path and name in self.branch_numbers:
             hint = f"{name!r} is outside of the subcircuit; only its own elements can be read"

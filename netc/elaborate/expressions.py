@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _POWERS = frozenset({"pow", "pwr"})
 
+# Functions that call one another grow exponentially: how many calls one expression, and a whole deck, may expand into.
+_MOST_CALLS = 10_000
+_MOST_CALLS_IN_ALL = 2_000_000
+
 
 @dataclass(slots=True)
 class _Argument:
@@ -39,11 +43,21 @@ class _Argument:
 
 @dataclass(slots=True)
 class _Environment:
-    """Where an expression stands: the definition that gives its functions, and the formals around it."""
+    """Where an expression stands: what gives its functions, the formals around it, the functions it is in the body of.
+
+    An argument is translated where it is used but stands where it was written: ``f(f(x))`` is no recursion.
+    """
 
     definition: Definition
     formals: dict[str, _Argument]
-    function: str = ""
+    functions: tuple[str, ...] = ()
+
+
+class _TooLong(Exception):
+    """An expression whose functions expand into too many calls; its argument is the call."""
+
+    def __init__(self, call: ast.Call) -> None:
+        self.call = call
 
 
 class Translator(ABC):
@@ -55,7 +69,7 @@ class Translator(ABC):
         self.context = context
         self.failed = False
         self._environment = _Environment(definition, {})
-        self._active: list[str] = []
+        self._calls = 0
 
     @abstractmethod
     def number(self, value: float) -> Expr:
@@ -75,6 +89,12 @@ class Translator(ABC):
             return self._translate(node, self._environment)
         except RecursionError:
             return self.fail("this expression is nested too deeply", node.span, "split it with .param or .func")
+        except _TooLong as error:
+            return self.fail(
+                f"{error.call.function}() and the functions it uses expand into more than {_MOST_CALLS:,} calls",
+                node.span,
+                "give what is used more than once a node of its own, with a B source",
+            )
 
     def fail(self, message: str, span: Span, hint: str | None = None) -> Expr:
         """Report an error and return a stand-in."""
@@ -101,7 +121,7 @@ class Translator(ABC):
                 accessor = "v" if isinstance(node, ast.Voltage) else "i"
                 if accessor in env.formals:
                     return self.fail(
-                        f"{accessor!r} is a formal of .func {env.function!r} here and hides {accessor}()",
+                        f"{accessor!r} is a formal of .func {env.functions[-1]!r} here and hides {accessor}()",
                         node.span,
                         "give the formal another name",
                     )
@@ -185,17 +205,17 @@ class Translator(ABC):
     def _expand(self, node: ast.Call, env: _Environment, function: ast.Func, home: Definition) -> Expr:
         if len(node.arguments) != len(function.formals):
             return self._wrong_count(node, len(function.formals))
-        if function.name in self._active:
-            chain = " -> ".join([*self._active[self._active.index(function.name) :], function.name])
+        if function.name in env.functions:
+            chain = " -> ".join([*env.functions[env.functions.index(function.name) :], function.name])
             return self.fail(f".func {function.name!r} calls itself: {chain}", function.span)
+        self._calls += 1
+        self.context.calls += 1
+        if self._calls > _MOST_CALLS or self.context.calls > _MOST_CALLS_IN_ALL:
+            raise _TooLong(node)
         formals = {
             formal: _Argument(argument, env) for formal, argument in zip(function.formals, node.arguments, strict=True)
         }
-        self._active.append(function.name)
-        try:
-            return self._translate(function.body, _Environment(home, formals, function.name))
-        finally:
-            self._active.pop()
+        return self._translate(function.body, _Environment(home, formals, (*env.functions, function.name)))
 
 
 def _literal(node: ast.Expression, env: _Environment) -> float | None:

@@ -149,11 +149,17 @@ class Definition:
                 return definition.models[name], definition
         return None
 
+    def subcircuit(self, name: str) -> Definition | None:
+        """Return the subcircuit called ``name`` as seen from here, or ``None``."""
+        for definition in self.around():
+            if name in definition.subcircuits:
+                return definition.subcircuits[name]
+        return None
+
     def find_subcircuit(self, card: ast.Instance) -> Definition | None:
         """Return the subcircuit an X line means, or report that there is none."""
-        for definition in self.around():
-            if card.subcircuit in definition.subcircuits:
-                return definition.subcircuits[card.subcircuit]
+        if (found := self.subcircuit(card.subcircuit)) is not None:
+            return found
         known = {name for definition in self.around() for name in definition.subcircuits}
         self.context.error(
             f"undefined subcircuit {card.subcircuit!r}",

@@ -13,10 +13,14 @@ from netc.diagnostics import Diagnostics, NetcError
 from netc.parse import ast
 from netc.parse.cards import CardBuilder
 from netc.parse.dispatch import STARTS
-from netc.parse.expressions import NESTING_LIMIT, bracket_too_deep, expressions_of, too_deep
+from netc.parse.expressions import NESTING_LIMIT, SIZE_LIMIT, bracket_too_deep, expressions_of, too_deep, too_large
 from netc.parse.lines import BLANKS, LogicalLine, fold
 from netc.parse.messages import explain, strange_character
 
+LENGTH_LIMIT = 2_000_000
+"""How long a card may be, continuations included; a PWL table of 100,000 points fits."""
+
+_TOO_LARGE = f"an expression here has more than {SIZE_LIMIT:,} names, numbers and operations"
 _TOO_DEEP = f"nested deeper than {NESTING_LIMIT} levels"
 _DEEP_HINT = "split the expression with .param, .func or another source"
 
@@ -31,6 +35,9 @@ def grammar() -> Lark:
 def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics) -> Any:
     """Parse ``line`` by the rule ``start``; ``None`` if it is wrong, which has then been recorded."""
     text = line.text
+    if len(text) > LENGTH_LIMIT:
+        diagnostics.error(f"this card is longer than {LENGTH_LIMIT:,} characters", line.whole)
+        return None
     strange = strange_character(text)
     if strange:
         diagnostics.error(strange.message, line.span(strange.start, strange.length), strange.hint)
@@ -55,6 +62,9 @@ def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics) -> Any:
             place = too_deep(expression)
             if place is not None:
                 diagnostics.error(_TOO_DEEP, place, _DEEP_HINT)
+                return None
+            if too_large(expression):
+                diagnostics.error(_TOO_LARGE, line.whole, _DEEP_HINT)
                 return None
     return card
 

@@ -16,6 +16,9 @@ from netc.parse.numbers import Literal, read_in_expression, read_plain
 NESTING_LIMIT = 150
 """How deep an expression may nest; later stages walk it recursively."""
 
+SIZE_LIMIT = 20_000
+"""How many names, numbers and operations an expression may have."""
+
 _BALANCE_FROM = 64
 _OPERATORS = {"**": "^", "<>": "!="}
 
@@ -165,6 +168,25 @@ def too_deep(expression: ast.Expression) -> Span | None:
             case ast.Ternary():
                 stack += ((node.condition, depth + 1), (node.then, depth + 1), (node.otherwise, depth + 1))
     return None
+
+
+def too_large(expression: ast.Expression) -> bool:
+    """Return whether ``expression``, which is not too deep, has more than :data:`SIZE_LIMIT` parts."""
+    stack = [expression]
+    count = 0
+    while stack and count <= SIZE_LIMIT:
+        node = stack.pop()
+        count += 1
+        match node:
+            case ast.Call():
+                stack += node.arguments
+            case ast.Unary():
+                stack.append(node.operand)
+            case ast.Binary():
+                stack += (node.left, node.right)
+            case ast.Ternary():
+                stack += (node.condition, node.then, node.otherwise)
+    return count > SIZE_LIMIT
 
 
 def bracket_too_deep(text: str) -> int | None:

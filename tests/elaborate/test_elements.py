@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import pytest
@@ -213,12 +212,10 @@ def test_behavioural_capacitor_is_refused() -> None:
     assert "not supported yet" in found[0][1]
 
 
-def test_a_deck_that_grows_without_bound_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("netc.elaborate.elaborate")
-    monkeypatch.setattr(module, "_MOST_BRANCHES", 500)
+def test_a_deck_that_grows_without_bound_ends_with_a_sentence() -> None:
     levels = "".join(f".subckt s{n} a\nx1 a s{n + 1}\nx2 a s{n + 1}\n.ends\n" for n in range(60))
     found = errors_of(f"{levels}.subckt s60 a\nr1 a 0 1\n.ends\nv1 a 0 1\nx2 a s0\n")
-    assert found == [(0, "the deck expands into more than 500 elements", "")]
+    assert found[0][0] == 0 and "subcircuits of the deck expand into" in found[0][1]
 
 
 def test_deep_nesting_ends_with_a_sentence() -> None:
