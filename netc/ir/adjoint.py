@@ -123,12 +123,15 @@ def _rule(node: Expr, seed: Expr, give: Give) -> None:
 def _(node: Expr, seed: Expr, give: Give) -> None:
     # lane by lane the Jacobian is diagonal, so it is its own transpose
     for k, child in enumerate(node.children):
-        give(child, _shaped(moved(node, tuple(seed if j == k else None for j in range(len(node.children)))), node))
+        share = moved(node, tuple(seed if j == k else None for j in range(len(node.children))))
+        give(child, _repeated(share, node, child))
 
 
-def _shaped(share: Expr | None, node: Expr) -> Expr | None:
-    """``share`` with every lane of ``node``, so that it can be summed over them."""
-    return None if share is None or share is ZERO else expanded(share, node.shape)
+def _repeated(share: Expr | None, node: Expr, operand: Expr) -> Expr | None:
+    """``share`` with every lane of ``node`` if the operand has not got them all, so that they can be summed."""
+    if share is None or share is ZERO or operand.shape == node.shape:
+        return share
+    return expanded(share, node.shape)
 
 
 @_rule.register
@@ -198,13 +201,14 @@ def _(node: Solve, seed: Expr, give: Give) -> None:
 
 @_rule.register
 def _(node: Interpolate, seed: Expr, give: Give) -> None:
-    give(node.x, _shaped(moved(node, (seed, None, None)), node))
+    give(node.x, _repeated(moved(node, (seed, None, None)), node, node.x))
     for place, points in ((1, node.xs), (2, node.ys)):
         shares = []
         for k in range(points.shape[1]):
             only = Columns(*(seed if j == k else ZERO for j in range(points.shape[1])))
             moves = (None, only, None) if place == 1 else (None, None, only)
-            shares.append(_shaped(moved(node, moves), node) or ZERO)
+            share = moved(node, moves) or ZERO
+            shares.append(share if share is ZERO else expanded(share, node.shape))
         total = Columns(*shares)
         give(points, total if total.shape[0] == points.shape[0] else _row_sum(total))
 
