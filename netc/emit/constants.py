@@ -1,4 +1,4 @@
-"""Arrays in generated source: short ones as literals, regular index arrays as formulas, the rest packed at the end."""
+"""Arrays in generated source: in a table at the end, long ones packed; regular index arrays as formulas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Constants:
     """Collects what the generated file needs besides code."""
 
     helpers: set[str] = field(default_factory=set)
-    packed: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, str] = field(default_factory=dict)  # of the table ARRAYS
     indices: dict[Index, str] = field(default_factory=dict)
     tables: dict[bytes, str] = field(default_factory=dict)
     buffers: list[str] = field(default_factory=list)  # statements of Circuit.__init__
@@ -23,6 +23,8 @@ class Constants:
     def helper(self, name: str) -> str:
         """Ask for a function of :mod:`netc.emit.support` and return its name."""
         self.helpers.add(name)
+        if name in ("floats", "integers", "words"):
+            self.helpers.add("unpacked")
         return name
 
     def floats(self, values: np.ndarray) -> str:
@@ -30,16 +32,20 @@ class Constants:
         values = np.asarray(values, dtype=np.float64).ravel()
         if len(values) > 1 and (values[0] == values).all() and not np.signbit(values).any():
             return f"torch.full(({len(values)},), {number(float(values[0]))}, dtype=torch.float64)"
-        if len(values) <= LONGEST_LITERAL:
-            return f"torch.tensor([{', '.join(number(float(v)) for v in values)}], dtype=torch.float64)"
-        return f"{self.helper('floats')}({self._pack(pack_floats(values))})"
+        literal = f"[{', '.join(number(float(v)) for v in values[:LONGEST_LITERAL])}]"
+        if len(values) == 1:
+            return f"torch.tensor({literal}, dtype=torch.float64)"
+        # short or long, it stands at the same place: the number of lines must not depend on the number of lanes
+        text = literal if len(values) <= LONGEST_LITERAL else f'"{pack_floats(values)}"'
+        return f"{self.helper('floats')}({self._row(text)})"
 
     def words(self, values: tuple[str, ...]) -> str:
         """Return an expression for a tuple of names."""
-        if len(values) <= LONGEST_LITERAL and sum(map(len, values)) < 400:
-            inner = ", ".join(map(ascii, values))
-            return f"({inner},)" if len(values) == 1 else f"({inner})"
-        return f"{self.helper('words')}({self._pack(pack_words(values))})"
+        literal = f"({', '.join(map(ascii, values))}{',' * (len(values) == 1)})"
+        if len(values) <= 1:
+            return literal
+        short = len(values) <= LONGEST_LITERAL and sum(map(len, values)) < 400
+        return f"{self.helper('words')}({self._row(literal if short else repr(pack_words(values)))})"
 
     def index(self, index: Index) -> str:
         """Return an expression for an index array, kept as a buffer of the module."""
@@ -69,15 +75,16 @@ class Constants:
         if grid is not None:
             slow, fast = grid
             return f"({_arange(slow)}[:, None] + {_arange(fast)}).flatten()"
-        return f"{self.helper('integers')}({self._pack(pack_integers(array))})"
+        return f"{self.helper('integers')}({self._row(repr(pack_integers(array)))})"
 
-    def _pack(self, text: str) -> str:
-        for name, known in self.packed.items():
+    def _row(self, text: str) -> str:
+        """Put ``text`` into the table at the end of the file, once, and return what reads it."""
+        for name, known in self.rows.items():
             if known == text:
-                return f'PACKED["{name}"]'
-        name = f"p{len(self.packed) + 1}"
-        self.packed[name] = text
-        return f'PACKED["{name}"]'
+                return f'ARRAYS["{name}"]'
+        name = f"a{len(self.rows) + 1}"
+        self.rows[name] = text
+        return f'ARRAYS["{name}"]'
 
 
 def _arange(array: np.ndarray) -> str:

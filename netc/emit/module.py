@@ -47,12 +47,14 @@ def emit_torch(program: Program, *, source_name: str = "deck.cir", version: str 
         constants.helper(helper)
     inside, after = _tables(program, constants)
     weights = _Weights(program, constants)
+    inside += weights.table()
     initialise = [*weights.initialise(), *_indent(constants.buffers)]  # the physics has asked for its buffers by now
-    tail = [*_packed(constants), *after, *_main(program, constants)]
+    tail = [*_arrays(constants), *after, *_main(program, constants)]
     methods = [*initialise, "", *weights.methods(), *_EXACT, "", *physics]
     helpers, modules = support_functions(constants.helpers)
     if any("math." in line for line in [*methods, *inside, *tail]):
         modules.add("math")
+    modules.add("sys")
     modules.discard("torch")
     lines = [
         *_module_docstring(program, source_name, version),
@@ -128,7 +130,7 @@ def _row(name: str, unit: str, shape: str, spans: Sequence[Span], lanes: Sequenc
 
 
 def _tables(program: Program, constants: Constants) -> tuple[list[str], list[str]]:
-    """Return class attributes, and statements for the end of the file where they read packed names."""
+    """Return class attributes, and statements for the end of the file where they read the table of arrays."""
     families = [constants.words(o.lanes) for o in program.observables]
     states = [f"{literal(s.name)}: ({literal(s.unit)}, {constants.words(s.lanes)})" for s in program.states]
     outputs = constants.words(program.outputs)
@@ -141,7 +143,7 @@ def _tables(program: Program, constants: Constants) -> tuple[list[str], list[str
     features = sum(b.size for b in program.inputs)
     inside, after = [f"FEATURES = {features}"], list[str]()
     for name, text in attributes.items():
-        late = any("PACKED" in line for line in text) or (name == "NODES" and any("PACKED" in f for f in families))
+        late = any("ARRAYS" in line for line in text) or (name == "NODES" and any("ARRAYS" in f for f in families))
         if late:
             inside.append(f"{name} = {'{}' if name == 'STATES' else '()'}  # filled in at the end of this file")
             text = [line.format("Circuit.") if name == "NODES" else line for line in text]
@@ -152,21 +154,29 @@ def _tables(program: Program, constants: Constants) -> tuple[list[str], list[str
     return inside, after
 
 
-def _packed(constants: Constants) -> list[str]:
-    if not constants.packed:
+def _arrays(constants: Constants) -> list[str]:
+    if not constants.rows:
         return []
-    rows = (f'    "{name}": "{text}",' for name, text in constants.packed.items())
-    return ["# Base64 of zlib of little-endian arrays, or of JSON lists of names.", "PACKED = {", *rows, "}"]
+    rows = (f'    "{name}": {text},' for name, text in constants.rows.items())
+    return [
+        "# Arrays of several lanes; long ones as base64 of zlib of little-endian numbers, or of a JSON list.",
+        "ARRAYS: Any = {",
+        *rows,
+        "}",
+    ]
 
 
 def _main(program: Program, constants: Constants) -> list[str]:
     timing = program.timing
-    if timing is None or (program.inputs and program.inputs[0].mode == "waveform"):
-        return []
+    start = ["", 'if __name__ == "__main__":  # the deck\'s own transient; an argument names a CSV file']
+    if program.inputs and program.inputs[0].mode == "waveform":
+        return [*start, '    sys.exit("this circuit is driven by whole waveforms: call Circuit()(steps, dt, inputs)")']
+    if timing is None:
+        return [*start, '    sys.exit("the deck has no .tran: call Circuit()(steps, dt)")']
     step = timing.tmax or timing.tstep or timing.tstop / 1000
     call = f"main(Circuit(torch.float64), {number(step)}, {number(timing.tstop)}, sys.argv[1:])"
     constants.helper("main")
-    return ["", 'if __name__ == "__main__":  # the deck\'s own transient; an argument names a CSV file', f"    {call}"]
+    return [*start, f"    {call}"]
 
 
 # ---------------------------------------------------------------------- values
@@ -204,40 +214,42 @@ class _Weights:
         if block.trained is None:
             raise ValueError(f"parameter block {block.name!r} is not trained")
         reciprocal = block.trained.coordinate is Coordinate.RECIPROCAL
-        return f"{number(block.trained.minimum)}, {number(block.trained.maximum)}, reciprocal={reciprocal}"
+        return f"{number(block.trained.minimum)}, {number(block.trained.maximum)}, {reciprocal}"
+
+    def table(self) -> list[str]:
+        """Return the class attribute that says where each block is held, and the bounds of trained ones."""
+        rows = []
+        for block, name in self._blocks:
+            bounds = f", {self._bounds(block)}" if block.trained else ","
+            rows.append(f"    {literal(block.name)}: ({literal(name)}{bounds}),  # {plain(block.unit, 8)}".rstrip(" #"))
+        return [
+            "BLOCKS = {  # block: attribute, and for trained ones minimum, maximum, whether 1 / value is learnt",
+            *rows,
+            "}",
+        ]
 
     def methods(self) -> list[str]:
         """Return the methods that read and write values."""
+        for helper in ("to_position", "from_position") if self._trained else ():
+            self._constants.helper(helper)
+        read, write = "held", "held.data.copy_(value)"
+        if self._trained:
+            read = "from_position(held, *bounds) if bounds else held"
+            write = "held.data.copy_(to_position(value, *bounds) if bounds else value)"
         lines = [
+            "def holders(self):",
+            '    """What holds each block, and its bounds (none where it is not trained)."""',
+            "    return {name: (getattr(self, held), bounds) for name, (held, *bounds) in self.BLOCKS.items()}",
+            "",
             "def values(self):",
             '    """Physical values (SI units, float64) by block, differentiable in the trained."""',
-        ]
-        lines.append("    return {")
-        for block, name in self._blocks:
-            value = f"self.{name}"
-            if block.trained:
-                value = f"{self._constants.helper('from_position')}(self.{name}, {self._bounds(block)})"
-            lines.append(f"        {literal(block.name)}: {value},  # {plain(block.unit, 8)}")
-        lines += [
-            "    }",
+            f"    return {{name: {read} for name, (held, bounds) in self.holders().items()}}",
             "",
             "def set_values(self, values):",
             '    """Take physical values by block name; trained ones become positions between their bounds."""',
             "    for name, value in self.replaced(values, only_given=True).items():",
-        ]
-        branch = "if"
-        for block, name in self._blocks:
-            value = (
-                f"{self._constants.helper('to_position')}(value, {self._bounds(block)})" if block.trained else "value"
-            )
-            lines += [
-                f"        {branch} name == {literal(block.name)}:",
-                f"            self.{name}.data.copy_({value})",
-            ]
-            branch = "elif"
-        if not self._blocks:
-            lines.append("        raise ValueError(name)")
-        lines += [
+            "        held, bounds = self.holders()[name]",
+            f"        {write}",
             "",
             "def project(self):",
             '    """Bring trained values back between their bounds; call it after every optimiser step."""',

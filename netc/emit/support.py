@@ -19,19 +19,26 @@ from typing import Any
 import torch
 
 
-def floats(text: str) -> torch.Tensor:
-    """Unpack float64 numbers: base64 of zlib of little-endian doubles."""
-    return torch.frombuffer(bytearray(zlib.decompress(base64.b64decode(text))), dtype=torch.float64)
+def unpacked(given: str) -> bytes:
+    """Undo base64 and zlib."""
+    return zlib.decompress(base64.b64decode(given))
 
 
-def integers(text: str) -> torch.Tensor:
-    """Unpack lane numbers: base64 of zlib of little-endian 64-bit integers."""
-    return torch.frombuffer(bytearray(zlib.decompress(base64.b64decode(text))), dtype=torch.int64)
+def floats(given: str | Sequence[float]) -> torch.Tensor:
+    """Return float64 numbers; text is packed little-endian doubles."""
+    if isinstance(given, str):
+        return torch.frombuffer(bytearray(unpacked(given)), dtype=torch.float64)
+    return torch.tensor(given, dtype=torch.float64)
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Unpack names: base64 of zlib of a JSON list."""
-    return tuple(json.loads(zlib.decompress(base64.b64decode(text))))
+def integers(given: str) -> torch.Tensor:
+    """Return lane numbers; text is packed little-endian 64-bit integers."""
+    return torch.frombuffer(bytearray(unpacked(given)), dtype=torch.int64)
+
+
+def words(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return names; text is a packed JSON list."""
+    return given if isinstance(given, tuple) else tuple(json.loads(unpacked(given)))
 
 
 def to_position(value: torch.Tensor, minimum: float, maximum: float, reciprocal: bool) -> torch.Tensor:

@@ -196,8 +196,8 @@ def _branch_families(
     return families, place
 
 
-_SLIVER = 8
-"""A group this many times smaller than its like does not get an array of its own."""
+_SLIVER, _SLIVER_SHARE = 4, 8
+"""A group of at most so many nets, so many times smaller than its like, does not get an array of its own."""
 
 
 def _parts_played(circuit: Circuit, families: list[NetFamily], branch_place: list[tuple[int, int]]) -> list[int]:
@@ -235,7 +235,8 @@ def _alike(
     if around <= known or known <= around:
         return True
     laws, known_laws = ({(law[f], position) for f, position in a} for a in (around, known))
-    return (laws <= known_laws or known_laws <= laws) and lanes * _SLIVER <= known_lanes
+    few = lanes <= _SLIVER and lanes * _SLIVER_SHARE <= known_lanes
+    return few and (laws <= known_laws or known_laws <= laws)
 
 
 def _sort_lanes(circuit: Circuit, families: Families, family: BranchFamily) -> None:
