@@ -156,22 +156,44 @@ def _longest_path(component: np.ndarray, edges: np.ndarray, weight: np.ndarray) 
     """Largest sum of weights over paths that end in each component (its own included)."""
     pairs = _between(component, edges)
     length = weight.copy()
-    while len(pairs):
-        reached = length.copy()
-        np.maximum.at(reached, pairs[:, 1], length[pairs[:, 0]] + weight[pairs[:, 1]])
-        if np.array_equal(reached, length):
-            break
-        length = reached
+    if not len(pairs):
+        return length
+    out = _Outgoing(pairs, len(weight))
+    waiting = np.bincount(pairs[:, 1], minlength=len(weight))
+    ready = np.flatnonzero(waiting == 0)
+    while len(ready):  # each edge is followed once, when all that leads to its start is known
+        sources, targets = out.of(ready)
+        np.maximum.at(length, targets, length[sources] + weight[targets])
+        np.subtract.at(waiting, targets, 1)
+        ready = np.unique(targets[waiting[targets] == 0])
     return length
 
 
 def _reach(component: np.ndarray, edges: np.ndarray, mark: np.ndarray) -> np.ndarray:
     """Spread marks along the edges."""
     pairs = _between(component, edges)
-    while len(pairs):
-        spread = mark.copy()
-        np.maximum.at(spread, pairs[:, 1], mark[pairs[:, 0]])
-        if np.array_equal(spread, mark):
-            break
-        mark = spread
-    return mark
+    reached = mark.copy()
+    if not len(pairs):
+        return reached
+    out = _Outgoing(pairs, len(mark))
+    fresh = np.flatnonzero(mark)
+    while len(fresh):
+        targets = out.of(fresh)[1]
+        fresh = np.unique(targets[reached[targets] == 0])
+        reached[fresh] = 1
+    return reached
+
+
+class _Outgoing:
+    """The edges of a graph by where they start."""
+
+    def __init__(self, pairs: np.ndarray, size: int) -> None:
+        self._target = pairs[np.argsort(pairs[:, 0], kind="stable"), 1]
+        self._count = np.bincount(pairs[:, 0], minlength=size)
+        self._first = np.cumsum(self._count) - self._count
+
+    def of(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return sources and targets of all edges that start at ``nodes``."""
+        count = self._count[nodes]
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return np.repeat(nodes, count), self._target[np.repeat(self._first[nodes], count) + within]
