@@ -127,7 +127,7 @@ def _fold(node: Expr) -> Expr | None:
             return Const(float(UNARY[node.op](np.float64(node.x.value))))
         if isinstance(node, Binary) and isinstance(node.a, Const) and isinstance(node.b, Const):
             return Const(float(BINARY[node.op](np.float64(node.a.value), np.float64(node.b.value))))
-    if isinstance(node, Gather) and isinstance(node.x, Const):
+    if isinstance(node, Gather) and isinstance(node.x, Const) and len(node.index) == 1:  # the shape has to stay
         return node.x
     if isinstance(node, Select) and isinstance(node.condition, Const):
         return select(node.condition, node.then, node.otherwise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from netc.diagnostics import Diagnostics
+from netc.diagnostics import Diagnostics, NetcError
 from netc.elaborate.circuit import Branch, Circuit, Value
 from netc.ir.build import ZERO, add, neg
 from netc.ir.nodes import Concat, Expr, Index
@@ -28,6 +28,16 @@ def lower(circuit: Circuit) -> Program:
         NetcError: for source loops, floating nets, cut-sets of inductors and current sources, an initial
             condition that could not hold, and inputs of mixed modes; all together.
     """
+    try:
+        return _lowered(circuit)
+    except RecursionError:
+        raise NetcError(
+            "sources and capacitors of this deck depend on one another in too long a chain, one on the next",
+            hint="shorten the chain, or put a resistor and a grounded capacitor into it",
+        ) from None
+
+
+def _lowered(circuit: Circuit) -> Program:
     diagnostics = Diagnostics(dict(circuit.sources), [])
     forest = build_forest(circuit, diagnostics)
     diagnostics.raise_if_failed()
