@@ -18,6 +18,9 @@ from netc.runtime.linearise import Linearisation
 
 Array = np.ndarray[Any, np.dtype[Any]]  # float64
 
+LARGEST = 3000
+"""Most states whose operating point is looked for: its Jacobian is a dense matrix."""
+
 _NEWTON_STEPS = 60
 _PSEUDO_STEPS = 400
 _RELATIVE = 1e-9
@@ -45,10 +48,16 @@ def operating_point(
         Arrays ``(lanes,)`` by name of state block, SI units.
 
     Raises:
-        NetcError: for a held name that is no state, or where no operating point is found.
+        NetcError: for a held name that is no state, more than :data:`LARGEST` states, or where no operating point
+            is found.
         ValueError: for a program with algebraic blocks.
     """
     linear = Linearisation(program, inputs=1.0 if inputs is None else inputs)
+    if linear.size > LARGEST:
+        raise NetcError(
+            f"the operating point of {linear.size:,} states is wanted, and up to {LARGEST:,} are supported",
+            hint="add uic to .tran to start from the initial conditions",
+        )
     start = linear.initial()
     free = np.ones(linear.size, dtype=bool)
     for name, value in (held or {}).items():
