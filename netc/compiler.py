@@ -18,7 +18,7 @@ from netc.emit import emit_torch
 from netc.ir.interpret import evaluate, signal_names, simulate
 from netc.ir.nodes import Expr, Parameter
 from netc.ir.program import Program
-from netc.lower import at_rest, lower, started_at, states_hold_the_start
+from netc.lower import at_rest, check_loops, has_capacitor_loop, lower, started_at, states_hold_the_start
 from netc.optimise import optimise
 from netc.parse import ParseError, parse_deck
 from netc.parse.ast import Deck
@@ -70,8 +70,13 @@ class Compilation:
         except NetcError as later:
             lines = [error.sources[d.span.file][d.span.line - 1] for d in error.diagnostics if d.span]
             words = set(re.findall(r"[^\s(){}'\",=]+", " ".join(lines).lower()))
-            caused = [d for d in later.diagnostics if words & set(re.findall(r"'([^']*)'", d.message.lower()))]
-            more = [d for d in later.diagnostics if d not in caused]
+            unread = any(line.lstrip().lower().startswith((".inc", ".lib")) for line in lines)
+            more = [
+                d
+                for d in later.diagnostics
+                if not words & set(re.findall(r"'([^']*)'", d.message.lower()))
+                and not (unread and d.message.startswith("undefined "))
+            ]
             return NetcError(in_source_order([*error.diagnostics, *more]), error.sources)
         return error
 
@@ -83,30 +88,38 @@ class Compilation:
     @cached_property
     def program(self) -> Program:
         """The optimised program, its initial state at the operating point where the deck asks for one."""
-        return self.start(optimise(self.dae))
+        return self.start(self._optimised(self.dae))
 
     @cached_property
     def undriven(self) -> Program:
         """The program as the deck stands: nothing is driven by data, every source has its own waveform."""
         if not any(block.mode == "waveform" for block in self.program.inputs):
             return self.program
-        return self.start(optimise(lower(replace(self.circuit, driven=[], diagnostics=[]))))
+        return self.start(self._optimised(lower(replace(self.circuit, driven=[], diagnostics=[]))))
 
     @cached_property
     def every_lane(self) -> Program:
         """The program with every value on its own, equal or not: what the gradient check differentiates."""
-        return self.start(optimise(self.dae, disable=("uniform_parameters",)))
+        return self.start(self._optimised(self.dae, disable=("uniform_parameters",)))
 
     @cached_property
     def reference_program(self) -> Program:
         """The program with its algebraic unknowns solved and no other pass: what every pass must agree with."""
-        return self.start(optimise(self.dae, passes=("solve_algebraic",)))
+        return self.start(self._optimised(self.dae, passes=("solve_algebraic",)))
+
+    def _optimised(self, dae: Program, **choice: tuple[str, ...]) -> Program:
+        try:
+            return optimise(dae, **choice)
+        except NetcError as error:  # a program knows places of the source, not its lines
+            raise NetcError(error.diagnostics, self.sources) from None
 
     def start(self, program: Program) -> Program:
         """Return ``program`` started at the operating point, unless ``uic`` says to start from given values."""
+        circuit = self.circuit
+        if program.uic and has_capacitor_loop(circuit) and all(b.mode == "amplitude" for b in program.inputs):
+            check_loops(circuit, _first_row(program))
         if program.uic or program.timing is None or not program.states:
             return program
-        circuit = self.circuit
         if not states_hold_the_start(circuit):
             return with_initial(program, self._settled)
         held = {circuit.nets[n]: circuit.number(value) for n, (value, _) in circuit.initial_voltages.items()}
@@ -117,13 +130,11 @@ class Compilation:
         """Initial states by block, found on the circuit at rest with what ``.ic`` names held."""
         rest = optimise(lower(at_rest(self.circuit)))
         rest = with_initial(rest, operating_point(rest))
-        rows, states = simulate(rest, steps=0, dt=1.0)
-        voltages = dict(zip(signal_names(rest), rows[0, 0].tolist(), strict=True))
         currents: dict[str, float] = {}
-        for block, values in zip(rest.states, states, strict=True):
+        for block, values in zip(rest.states, simulate(rest, steps=0, dt=1.0)[1], strict=True):
             if block.unit == "A":
                 currents.update(zip(block.lanes, values[0].tolist(), strict=True))
-        started = lower(started_at(self.circuit, voltages, currents))
+        started = lower(started_at(self.circuit, _first_row(rest), currents))
         blocks: dict[Expr, np.ndarray] = {
             Parameter(block.name, len(block.values)): block.values for block in started.parameters
         }
@@ -155,6 +166,12 @@ class Compilation:
     def sources(self) -> Mapping[str, Sequence[str]]:
         """The source lines by file, for showing diagnostics."""
         return self._readable.sources if self._readable else {}
+
+
+def _first_row(program: Program) -> dict[str, float]:
+    """All signals at the start, volts and amperes by name."""
+    rows, _ = simulate(program, steps=0, dt=1.0)
+    return dict(zip(signal_names(program), rows[0, 0].tolist(), strict=True))
 
 
 def compile_deck(

@@ -90,6 +90,10 @@ def shape_of(waveform: ast.Waveform, unit: str, context: Context) -> Shape | Non
             waveform.arguments[most].span if most is not None and count > most else waveform.span,
         )
         return None
+    if waveform.kind.lower() != "pwl" and waveform.parameters:
+        name, value = waveform.parameters[0]
+        context.error(f"{name}= beside {waveform.kind.upper()} is not supported", value.span, "write its values out")
+        return None
     shape = Shape()
     template = builder(shape, waveform, unit, context)
     if template is None:

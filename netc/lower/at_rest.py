@@ -21,6 +21,20 @@ from netc.lower.topology import build_forest
 
 _HELD = Law("V", "V", Slot("value", 0), ("source",), ("V",))
 _NOWHERE = Span("", 0)
+_SAME_VOLTAGE = 1e-9  # volts, or relative
+
+
+def has_capacitor_loop(circuit: Circuit) -> bool:
+    """Whether a capacitor closes a loop with voltage sources and other capacitors, so that it is no state."""
+    joined = nx.utils.UnionFind()
+    for kind in "VC":
+        for branch in circuit.branches:
+            if branch.law.kind == kind:
+                first, second = branch.nets
+                if kind == "C" and joined[first] == joined[second]:
+                    return True
+                joined.union(first, second)
+    return False
 
 
 def states_hold_the_start(circuit: Circuit) -> bool:
@@ -29,13 +43,46 @@ def states_hold_the_start(circuit: Circuit) -> bool:
     Not so where a capacitor closes a loop (a source's slope drives a current through it, at rest there is none)
     and where ``.ic`` names a node that is no grounded capacitor's.
     """
-    forest = build_forest(circuit, Diagnostics())
-    if any(branch.law.kind == "C" and not forest.in_tree[n] for n, branch in enumerate(circuit.branches)):
+    if has_capacitor_loop(circuit):
         return False
+    if not circuit.initial_voltages:
+        return True
+    forest = build_forest(circuit, Diagnostics())
     return all(
         forest.parent[net] == 0 and circuit.branches[forest.branch[net]].law.kind == "C"
         for net in circuit.initial_voltages
     )
+
+
+def check_loops(circuit: Circuit, voltages: Mapping[str, float]) -> None:
+    """Refuse a start with ``uic`` at which a loop of capacitors and sources would have to jump.
+
+    Args:
+        circuit: the circuit, its run starting from given values.
+        voltages: volts by name of net at the start.
+
+    Raises:
+        NetcError: a capacitor that closes a loop does not start at the voltage it is given (0 V where there is none).
+    """
+    diagnostics = Diagnostics(dict(circuit.sources), [])
+    forest = build_forest(circuit, diagnostics)
+    for number, branch in enumerate(circuit.branches):
+        if branch.law.kind != "C" or forest.in_tree[number]:
+            continue
+        first, second = (voltages.get(circuit.nets[net], 0.0) for net in branch.nets)
+        if branch.initial is not None:
+            wanted = circuit.number(branch.initial)
+        else:
+            given = [circuit.initial_voltages.get(net, (0.0, _NOWHERE))[0] for net in branch.nets]
+            wanted = circuit.number(given[0]) - circuit.number(given[1])
+        if abs(first - second - wanted) > _SAME_VOLTAGE * (1.0 + abs(wanted)):
+            diagnostics.error(
+                f"'{branch.name}' is to start at {wanted:g} V, but the sources and capacitors of the loop it closes "
+                f"put {first - second:g} V across it",
+                branch.span,
+                "give it that voltage by IC=, put a resistor in series, or leave out uic",
+            )
+    diagnostics.raise_if_failed()
 
 
 def at_rest(circuit: Circuit) -> Circuit:

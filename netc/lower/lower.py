@@ -280,11 +280,14 @@ def _check_initial(equations: Equations) -> None:
             continue
         voltage = start(net)
         if voltage is None:
-            diagnostics.warning(
-                f".ic of '{circuit.nets[net]}' has no effect: sources or resistors fix its voltage, no capacitor does",
-                span,
-                "remove it, or add the node's capacitance",
-            )
+            path = forest.path_to_root(net)
+            if not any(circuit.branches[forest.branch[n]].law.kind == "C" for n in path):
+                diagnostics.warning(
+                    f".ic of '{circuit.nets[net]}' has no effect: sources or resistors fix its voltage, "
+                    "no capacitor does",
+                    span,
+                    "remove it, or add the node's capacitance",
+                )
         elif abs(voltage - number_of(value)) > 1e-9 + 1e-6 * abs(voltage):
             diagnostics.warning(
                 f".ic of '{circuit.nets[net]}' is overridden: capacitors' IC= start it at {voltage:g} V", span
