@@ -104,11 +104,10 @@ OUTPUT = OutputFile()
 def read_deck(deck: Path, include_directories: Sequence[Path], lenient: bool) -> Compilation:
     """Return the deck's compilation, parsed, elaborated and lowered, after printing what there is to remark."""
     compilation = compile_deck(deck, include_directories=include_directories, lenient=lenient)
-    sources: Mapping[str, Sequence[str]] = compilation.deck.sources
     try:
         _ = compilation.dae
     finally:
-        show(compilation.diagnostics, sources)
+        show(compilation.diagnostics, compilation.sources)
     return compilation
 
 
