@@ -1,8 +1,9 @@
 """The text that is handed to ngspice: the author's own lines, and nothing that netc has not read.
 
-Each card of the syntax tree gives back the logical line it came from, word for word, so ngspice runs what the author
-wrote and not a re-print.  Only cards go over: comments (``*#`` lines are commands to ngspice), ``.control`` blocks,
-other analyses and output cards stay behind, and included files are inlined, so that ngspice opens no file.
+Each card of the syntax tree gives back the logical line it came from, word for word but for comments, so ngspice runs
+what the author wrote and not a re-print.  Only cards go over: comments (``*#`` lines are commands to ngspice),
+``.control`` blocks, other analyses and output cards stay behind, and included files are inlined, so that ngspice opens
+no file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from netc.diagnostics import Diagnostic, NetcError, Severity, Span
 from netc.ir.program import Timing
 from netc.parse.ast import Card, Deck, Directive, Include, Options, Output, Subcircuit, Tran
+from netc.parse.lines import cut_comment
 
 # What a signature run needs to be a reference: a thousand times tighter than ngspice's defaults.
 TOLERANCES = "reltol=1e-6 abstol=1e-15 vntol=1e-9"
@@ -95,16 +97,22 @@ def _logical_line(deck: Deck, span: Span) -> str:
         text = _clean(source[number])
         if text.startswith("+"):
             parts.append(text)
-        elif text and not text.startswith(("*", "$", ";", "//")):
+        elif text and not text.startswith("*"):
             break  # blank and comment lines may stand between continuations
+    if any(part.endswith("\\") for part in parts):
+        raise NetcError(
+            [Diagnostic(Severity.ERROR, "ngspice reads a backslash here as a continuation, netc does not", span)],
+            deck.sources,
+        )
     return "\n".join(parts)
 
 
 def _clean(line: str) -> str:
-    # A control character could split a line in ngspice's eyes where it did not in the parser's.
-    if line.isprintable():
-        return line.strip()
-    return "".join(c if c.isprintable() else " " for c in line).strip()
+    # A control character could split a line in ngspice's eyes where it did not in the parser's; a comment could join
+    # two by a backslash at its end.
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else " " for c in line)
+    return cut_comment(line.strip()).rstrip()
 
 
 def _kept_options(line: str) -> str:

@@ -31,7 +31,7 @@ def body(text: str) -> list[str]:
 def test_lines_go_over_word_for_word_with_their_continuations() -> None:
     text = "title\nR1  A b\n\n* note\n+ 1K ; one\n  + TC1=0\nC1 b 0 1u\n+ ic=0\nV1 a 0 1"
     made = ngspice_text(deck(text, card(2), card(7), card(9)), TIMING)
-    assert body(made) == ["R1  A b", "+ 1K ; one", "+ TC1=0", "C1 b 0 1u", "+ ic=0", "V1 a 0 1"]
+    assert body(made) == ["R1  A b", "+ 1K", "+ TC1=0", "C1 b 0 1u", "+ ic=0", "V1 a 0 1"]
 
 
 def test_only_cards_go_over() -> None:
