@@ -11,22 +11,75 @@ from netc.elaborate.scopes import Scope
 from netc.ir.program import Timing
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TEMPERATURES = frozenset({"temp", "tnom"})
+_STEPPING = _words(
+    """
+    method maxord xmu reltol abstol vntol chgtol trtol itl1 itl2 itl3 itl4 itl5 itl6 gmin gminsteps srcsteps gmindc
+    minbreak pivtol pivrel ramptime convstep convabsstep autostop trytocompact noopiter noinit klu sparse
+    """
+)
+"""How another simulator solves and steps: netc takes explicit Euler steps of one length."""
+_CIRCUIT = {
+    "rshunt": "connect a resistor from each node to ground",
+    "cshunt": "connect a capacitor from each node to ground",
+    "rseries": "put a resistor in series with each inductor",
+    "scale": "multiply the lengths and widths themselves",
+    "maxstep": "give it as the fourth number of .tran",
+}
+"""What changes the circuit or the run, and what to write instead."""
+_HARMLESS = _words(
+    """
+    acct noacct list node opts page nopage nomod interp width numdgt measdgt post brief probe ingold filetype
+    savecurrents keepopinfo seed seedinfo limpts lvlcod lvltim cptime cputime warn hush badmos3 bypass oldlimit
+    plotwinsize plotreltol plotvntol plotabstol defl defw defad defas csdf captab nosqrt trace noprint
+    """
+)
+"""What changes no waveform, or only that of elements netc does not have."""
+
+
 def read_settings(cards: Sequence[ast.Card], scope: Scope, circuit: Circuit) -> None:
-    """Fill in options and temperatures (degrees Celsius); ``.temp`` outranks ``.options temp=``."""
+    """Fill in options and temperatures (degrees Celsius); ``.temp`` outranks ``.options temp=``.
+
+    An option is a word, a number or another word.  What would change the circuit is refused, what changes how
+    another simulator steps gets a note, an option nobody knows a warning.
+    """
     context = scope.context
     for card in cards:
         if isinstance(card, ast.Options):
-            for name, expression in card.settings:
-                value = None if expression is None else context.number(scope.value(expression))
-                circuit.options[name] = value
-                if value is not None and name == "temp":
-                    context.temperature = value
-                elif value is not None and name == "tnom":
-                    context.nominal_temperature = value
+            _options(card, scope, circuit)
     for card in cards:
         if isinstance(card, ast.Temp):
             context.temperature = context.number(scope.value(card.value))
     circuit.temperature = context.temperature
+
+
+def _options(card: ast.Options, scope: Scope, circuit: Circuit) -> None:
+    context = scope.context
+    for name, expression in card.settings:
+        place = card.span if expression is None else expression.span
+        if name in _CIRCUIT:
+            context.error(f"the option {name!r} is not supported yet", place, _CIRCUIT[name])
+        elif name in _TEMPERATURES:
+            if expression is None:
+                context.error(f"the option {name!r} needs a temperature, as in {name}=27", place)
+                continue
+            value = circuit.options[name] = context.number(scope.value(expression))
+            if name == "temp":
+                context.temperature = value
+            else:
+                context.nominal_temperature = value
+        else:
+            circuit.options[name] = expression.value if isinstance(expression, ast.Number) else None
+            if name not in _STEPPING and name not in _HARMLESS:
+                context.warning(f"the option {name!r} is not known to netc and has no effect", place)
+    stepping = [name for name, _ in card.settings if name in _STEPPING]
+    if stepping:
+        shown = ", ".join(stepping)
+        context.note(f"{shown}: no effect in netc, which takes explicit Euler steps of one length", card.span)
 
 
 def read_timing(cards: Sequence[ast.Card], scope: Scope) -> Timing | None:

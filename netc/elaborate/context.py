@@ -36,9 +36,19 @@ def close_match(name: str, known: Iterable[str], what: str) -> str | None:
     """Return a hint that names the closest of ``known`` (of the first thousands, if there are more), or ``None``."""
     if len(name) > _LONGEST_GUESSED:
         return None
-    some = [candidate for candidate in islice(known, _MOST_GUESSES) if len(candidate) <= _LONGEST_GUESSED]
+    some = [c for c in islice(known, _MOST_GUESSES) if len(c) <= _LONGEST_GUESSED and c != name]
     matches = get_close_matches(name, some, n=1, cutoff=0.6 if len(name) > 3 else 0.5)
     return f"did you mean {what} {matches[0]!r}?" if matches else None
+
+
+def close_element(name: str, known: Iterable[str], what: str = "the element") -> str | None:
+    """Return a hint as :func:`close_match` does, only of elements of the same kind: the same letter."""
+    return close_match(name, (candidate for candidate in known if letter_of(candidate) == letter_of(name)), what)
+
+
+def letter_of(element: str) -> str:
+    """Return the letter that says what kind of element a flattened name is of."""
+    return element.rpartition(".")[2][:1]
 
 
 @dataclass(slots=True)

@@ -10,11 +10,12 @@ from fnmatch import translate
 import netc.parse.ast as ast
 from netc.diagnostics import Span
 from netc.elaborate.circuit import Circuit, Driven, Trained
-from netc.elaborate.context import Context, close_match
+from netc.elaborate.context import Context, close_element, close_match, letter_of
 from netc.elaborate.scopes import Scope
 from netc.ir.nodes import Expr
 
 _INPUT_MODES = ("amplitude", "waveform")
+_DRIVEN_LETTERS = "VIBEGFH"
 _TRAINED_ROLES = frozenset({"R", "C", "L", "gain", "source"})
 
 
@@ -84,16 +85,25 @@ class Directives:
         if mode not in _INPUT_MODES:
             self.context.error("mode= is amplitude or waveform", card.span)
             return
+        if self.circuit.driven and self.circuit.driven[0].mode != mode:
+            self.context.error(
+                f"these inputs are of mode={mode}, those before of mode={self.circuit.driven[0].mode}",
+                card.span,
+                "drive all inputs the same way",
+            )
+            return
         numbers = {
             branch.name: number
             for number, branch in enumerate(self.circuit.branches)
-            if branch.law.letter in "VIEGFH" and branch.law.roles[:1] in (("source",), ("gain",))
+            if branch.law.letter in _DRIVEN_LETTERS
         }
         driven = {entry.branch for entry in self.circuit.driven}
         for glob in card.targets:
             found = matching(glob, numbers)
             if not found:
-                self._no_match(card, glob, "source", numbers)
+                only = f"data drive sources only: {' '.join(_DRIVEN_LETTERS)}"
+                hint = only if self._exists(glob) else self._guess(glob, close_element(glob, numbers, "the source"))
+                self.context.error(f"no source matches {glob!r}", card.span, hint)
             for name in found:
                 if numbers[name] in driven:
                     self.context.error(f"{name} is an input already", card.span)
@@ -106,7 +116,8 @@ class Directives:
         for glob in card.targets:
             found = matching(glob, nets)
             if not found:
-                self._no_match(card, glob, "node", nets)
+                hint = self._guess(glob, close_match(glob, nets, "the node"))
+                self.context.error(f"no node matches {glob!r}", card.span, hint)
             for name in found:
                 if nets[name] in self.circuit.outputs:
                     self.context.error(f"{name} is an output already", card.span)
@@ -126,7 +137,13 @@ class Directives:
             elements = matching(glob, branches)
             parameters = matching(glob, self.circuit.parameters)
             if not elements and not parameters:
-                self._no_match(card, glob, "element or parameter", {**branches, **self.circuit.parameters})
+                alike = [name for name in branches if letter_of(name) == letter_of(glob)]
+                hint = self._guess(
+                    glob, close_match(glob, [*alike, *self.circuit.parameters], "the element or parameter")
+                )
+                if self._exists(glob):
+                    hint = "only plain values can be trained: of R, C and L, of sources, linear gains, and parameters"
+                self.context.error(f"no element or parameter to train matches {glob!r}", card.span, hint)
             for name in elements:
                 self._train_branch(card, branches[name], bounds)
             for name in parameters:
@@ -182,6 +199,9 @@ class Directives:
             return None
         return low, high
 
-    def _no_match(self, card: ast.Directive, glob: str, what: str, known: Iterable[str]) -> None:
-        hint = None if any(c in glob for c in "*?[") else close_match(glob, known, f"the {what}")
-        self.context.error(f"no {what} matches {glob!r}", card.span, hint)
+    def _exists(self, glob: str) -> bool:
+        return bool(matching(glob, (branch.name for branch in self.circuit.branches)))
+
+    @staticmethod
+    def _guess(glob: str, hint: str | None) -> str | None:
+        return None if any(c in glob for c in "*?[") else hint

@@ -9,7 +9,7 @@ import netc.parse.ast as ast
 from netc.diagnostics import Diagnostics, NetcError, Span
 from netc.elaborate.analysis import read_settings, read_timing
 from netc.elaborate.circuit import Branch, Circuit, Value
-from netc.elaborate.context import Context, close_match
+from netc.elaborate.context import Context, close_element, close_match
 from netc.elaborate.directives import Directives
 from netc.elaborate.elements import Preparation, Prepared, bind_value
 from netc.elaborate.scopes import Binding, Definition, Scope
@@ -19,6 +19,7 @@ from netc.ir.nodes import Expr, Parameter, postorder
 
 _DEEPEST = 100
 _LONGEST_NAME = 1000
+_SHOWN = 6
 _MOST_PINS = 10_000  # looked at for the name of a node that may have been meant
 
 
@@ -83,6 +84,7 @@ class _Elaboration:
         self.keep_used_parameters()
         Directives(context, circuit, top, self.touched()).read(deck.other)
         context.diagnostics.raise_if_failed()
+        self.drop_untouched()
         return circuit
 
     # ------------------------------------------------------------------ nets
@@ -113,6 +115,23 @@ class _Elaboration:
     def touched(self) -> set[int]:
         """Return the nets at least one element is connected to."""
         return {net for branch in self.circuit.branches for net in branch.nets} | {0}
+
+    def drop_untouched(self) -> None:
+        """Forget nets that no element is connected to: of a ``.global`` card, or at a port nothing inside uses."""
+        circuit, touched = self.circuit, self.touched()
+        if len(touched) == len(circuit.nets):
+            return
+        dropped = [name for net, name in enumerate(circuit.nets) if net not in touched]
+        shown = ", ".join(repr(name) for name in dropped[:_SHOWN]) + (", ..." if len(dropped) > _SHOWN else "")
+        self.context.note(f"no element is connected to {_count(len(dropped), 'node')}, left out: {shown}", None)
+        number: dict[int, int] = {net: k for k, net in enumerate(sorted(touched))}
+        circuit.nets = [circuit.nets[net] for net in number]
+        for branch in circuit.branches:
+            branch.nets = (number[branch.nets[0]], number[branch.nets[1]])
+            branch.voltages = tuple([(number[p], number[n]) for p, n in branch.voltages])
+        circuit.initial_voltages = {number[net]: given for net, given in circuit.initial_voltages.items()}
+        circuit.nodeset = {number[net]: given for net, given in circuit.nodeset.items()}
+        circuit.outputs = [number[net] for net in circuit.outputs]
 
     def check_controls(self) -> None:
         touched = self.touched()
@@ -292,6 +311,13 @@ class _Elaboration:
                 if target is None:
                     self.unknown_element(name, scope, branch.span)
             branch.currents = tuple([target for target in found if target is not None])
+            for name, target in zip(names, found, strict=True):
+                if branch.law.letter in "FH" and target is not None and self.circuit.branches[target].law.kind != "V":
+                    self.context.warning(
+                        f"ngspice refuses {name!r} as what controls an F or H: it is no voltage source",
+                        branch.span,
+                        f"put a source of 0 V in series with {name!r} and name that",
+                    )
 
     def branch_named(self, scope: Scope, name: str) -> int | None:
         """Return the branch an element's name means in ``scope``: its own element, then one by its flat name."""
@@ -307,7 +333,7 @@ class _Elaboration:
 
     def unknown_element(self, name: str, scope: Scope, span: Span) -> None:
         local = (n.removeprefix(scope.prefix) for n in self.branch_numbers if n.startswith(scope.prefix))
-        hint = close_match(name, local, "the element")
+        hint = close_element(name, local)
         if scope.path and name in self.branch_numbers:
             hint = f"{name!r} is outside of the subcircuit; only its own elements can be read"
         self.context.error(f"there is no element {name!r} whose current could be read", span, hint)
@@ -321,6 +347,8 @@ class _Elaboration:
                 continue
             touched = self.touched() if touched is None else touched
             word = ".nodeset" if card.nodeset else ".ic"
+            if card.nodeset and self.circuit.timing is not None and self.circuit.timing.uic:
+                self.context.note(".nodeset has no effect with uic: no operating point is sought", card.span)
             table = self.circuit.nodeset if card.nodeset else self.circuit.initial_voltages
             for voltage, expression in card.voltages:
                 if voltage.negative not in (None, "0"):
@@ -351,7 +379,7 @@ class _Elaboration:
                 if isinstance(signal, ast.Current):
                     number = self.branch_named(self.scopes[0], signal.element)
                     if number is None:
-                        hint = close_match(signal.element, self.branch_numbers, "the element")
+                        hint = close_element(signal.element, self.branch_numbers)
                         complain(f"there is no element {signal.element!r} to observe", signal.span, hint)
                     else:
                         chosen[f"i({self.circuit.branches[number].name})"] = None

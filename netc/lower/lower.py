@@ -25,8 +25,8 @@ def lower(circuit: Circuit) -> Program:
     they can be solved.  Elements of one form become lanes of one array.
 
     Raises:
-        NetcError: for source loops, floating nets, cut-sets of inductors and current sources, an initial
-            condition that could not hold, and inputs of mixed modes; all together.
+        NetcError: for source loops, floating nets, cut-sets of inductors and current sources, and an initial
+            condition that could not hold; all together.
     """
     try:
         return _lowered(circuit)

@@ -17,14 +17,20 @@ DECK = (
 
 
 def test_inputs_keep_the_order_of_directives_and_sort_naturally() -> None:
-    circuit = circuit_of(DECK + "*.netc input e1\n*.netc input v* mode=waveform\n")
+    circuit = circuit_of(DECK + "*.netc input e1\n*.netc input v*\n")
     names = [b.name for b in circuit.branches]
     assert circuit.driven == [
         Driven(names.index("e1"), "amplitude"),
-        Driven(names.index("v1"), "waveform"),
-        Driven(names.index("v2"), "waveform"),
-        Driven(names.index("v10"), "waveform"),
+        Driven(names.index("v1"), "amplitude"),
+        Driven(names.index("v2"), "amplitude"),
+        Driven(names.index("v10"), "amplitude"),
     ]
+
+
+def test_sources_by_expression_and_long_tables_can_be_inputs() -> None:
+    points = " ".join(f"{k}u {k % 2}" for k in range(17))
+    circuit = circuit_of(DECK + f"v3 p 0 pwl({points})\nr9 p 0 1k\n*.netc input b1 v3\n")
+    assert [circuit.branches[d.branch].name for d in circuit.driven] == ["b1", "v3"]
 
 
 def test_outputs() -> None:
@@ -61,7 +67,10 @@ def test_bounds_may_be_expressions() -> None:
         ("input v1 mod=waveform", "has no key 'mod'", "'mode'"),
         ("input v1 mode=what", "mode= is amplitude or waveform", ""),
         ("input z*", "no source matches 'z*'", ""),
-        ("input b1", "no source matches 'b1'", ""),
+        ("input r1", "no source matches 'r1'", "sources only"),
+        ("input v11", "no source matches 'v11'", "'v1'"),
+        ("input q1", "no source matches 'q1'", ""),
+        ("input v1\n*.netc input v2 mode=waveform", "mode=waveform, those before of mode=amplitude", "the same way"),
         ("input v1 v*", "v1 is an input already", ""),
         ("output m11", "no node matches 'm11'", "'m1"),
         ("output m1 m?", "m1 is an output already", ""),
@@ -70,14 +79,17 @@ def test_bounds_may_be_expressions() -> None:
         ("train r1 min=2k max=3k", "r1 is 1000, outside of its bounds 2000 to 3000", ""),
         ("train r1 min=-1 max=3k", "min= must be above 0", ""),
         ("train x1.r1 min=1 max=9", "expression of parameters", "train the parameter"),
-        ("train z9 min=1 max=9", "no element or parameter matches 'z9'", ""),
+        ("train z9 min=1 max=9", "no element or parameter to train matches 'z9'", ""),
+        ("train b1 min=1 max=9", "to train matches 'b1'", "only plain values"),
         ("train r1 r? min=1 max=100k", "r1 is trained already", ""),
     ],
 )
 def test_located_errors(directive: str, message: str, hint: str) -> None:
     found = errors_of(f"{DECK}*.netc {directive}\n")
     last = DECK.count("\n") + 1
-    assert any(line == last and message in text and hint in tip for line, text, tip in found), found
+    assert any(line >= last and message in text and hint in tip for line, text, tip in found), found
+    if not hint:
+        assert not any("did you mean" in tip for _, _, tip in found)
 
 
 def test_a_directive_inside_a_subcircuit_is_refused() -> None:

@@ -165,6 +165,54 @@ def test_timing_options_and_temperature() -> None:
     assert any("the last one counts" in m for m in messages_of(twice, "warning"))
 
 
+def test_options_that_netc_does_not_have() -> None:
+    deck = "r1 a 0 1k\nv1 a 0 1\n.tran 1u 1m\n"
+    circuit = circuit_of(deck + ".options method=gear reltol=1e-4 nopage post=2 filetype=ascii temp={20+5}\n")
+    assert circuit.options["method"] is None
+    assert circuit.temperature == 25
+    assert messages_of(circuit, "note") == [
+        "method, reltol: no effect in netc, which takes explicit Euler steps of one length"
+    ]
+    assert not messages_of(circuit, "warning")
+    assert messages_of(circuit_of(deck + ".options sparkle\n"), "warning") == [
+        "the option 'sparkle' is not known to netc and has no effect"
+    ]
+    refused = errors_of(deck + ".options rshunt=1e12 temp\n")
+    assert [message for _, message, _ in refused] == [
+        "the option 'temp' needs a temperature, as in temp=27",
+        "the option 'rshunt' is not supported yet",
+    ]
+
+
+def test_nodes_without_elements_are_left_out() -> None:
+    circuit = circuit_of(
+        ".global vdd\n.subckt s p q\nr1 p 0 1k\n.ends\nv1 a 0 1\nx1 a open s\nr2 a b 1\nc1 b 0 1n\n"
+        ".ic v(b)=2\n*.netc output b\n.tran 1u 1m uic\n"
+    )
+    assert circuit.nets == ["0", "a", "b"]
+    assert [circuit.nets[net] for net in circuit.initial_voltages] == ["b"]
+    assert [circuit.nets[net] for net in circuit.outputs] == ["b"]
+    assert [tuple(circuit.nets[n] for n in branch.nets) for branch in circuit.branches] == [
+        ("a", "0"),
+        ("a", "0"),
+        ("a", "b"),
+        ("b", "0"),
+    ]
+    assert messages_of(circuit, "note") == ["no element is connected to 2 nodes, left out: 'vdd', 'open'"]
+
+
+def test_what_ngspice_refuses_to_sense_is_said() -> None:
+    deck = "v1 a 0 1\nr1 a b 1\nr2 b 0 1\ne1 e 0 b 0 1\nr3 e 0 1\nf1 0 x {} 2\nr4 x 0 1\n.tran 1u 1m\n"
+    assert not messages_of(circuit_of(deck.format("e1")), "warning")
+    assert any("ngspice refuses 'r1'" in m for m in messages_of(circuit_of(deck.format("r1")), "warning"))
+
+
+def test_nodeset_with_uic_is_remarked() -> None:
+    deck = "v1 a 0 1\nr1 a b 1\nc1 b 0 1\n.nodeset v(b)=1\n.tran 1u 1m"
+    assert not messages_of(circuit_of(deck + "\n"), "note")
+    assert any("no effect with uic" in m for m in messages_of(circuit_of(deck + " uic\n"), "note"))
+
+
 def test_selected_signals() -> None:
     circuit = circuit_of(
         ".subckt s n\nr1 n m 1\nr2 m 0 1\n.ends\nx1 a s\nv1 a 0 1\n.save v(a) v(x1.m) i(v1)\n.print tran v(a)\n"
