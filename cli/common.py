@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from netc.compiler import Compilation, compile_deck
 from netc.diagnostics import Diagnostic, NetcError, Severity
+
+if TYPE_CHECKING:
+    from netc.compiler import Compilation
 
 EXIT_CHECK_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -103,6 +105,8 @@ OUTPUT = OutputFile()
 
 def read_deck(deck: Path, include_directories: Sequence[Path], lenient: bool) -> Compilation:
     """Return the deck's compilation, parsed, elaborated and lowered, after printing what there is to remark."""
+    from netc.compiler import compile_deck
+
     compilation = compile_deck(deck, include_directories=include_directories, lenient=lenient)
     try:
         _ = compilation.dae

@@ -47,7 +47,7 @@ def _attenuation(ctx: click.Context, param: click.Parameter, value: str | None) 
     show_default=True,
     help="Of a weight of +1 in the other layers.",
 )
-@click.option("--membrane-capacitance", type=Quantity("F"), default="100n", show_default=True)
+@click.option("--membrane-capacitance", type=Quantity("F"), default="100n", show_default=True, help="Of every neuron.")
 @click.option("--line-capacitance", type=Quantity("F"), help="Parasitic, of every word and bit line [none].")
 @click.option("--line-resistance", type=Quantity("ohm"), help="Of word line drivers and bit line senses [none].")
 @click.option("--step", type=Quantity("s"), default="10u", show_default=True, help="Time step of the deck's .tran.")

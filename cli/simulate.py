@@ -20,7 +20,13 @@ _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python
 @deck_options
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="CSV file.  [stdout, unless --plot is given]")
 @step_options
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float64",
+    show_default=True,
+    help="Floating type of the states.",
+)
 @click.option("--plot", type=OUTPUT, metavar="FILE.png", help="Draw the waveforms.")
 def command(
     deck: Path,
@@ -34,7 +40,8 @@ def command(
 ) -> None:
     """Run DECK's transient by explicit Euler; write time and node voltages as CSV, one row a step.
 
-    All nodes are written unless .save or .print names some.  Where the step is too long for explicit Euler to be
+    All nodes are written unless .save or .print names some, and all steps from the third number of .tran on.
+    Where the step is too long for explicit Euler to be
     stable, each step is cut into equal sub-steps, and a line says so.
 
     \b
@@ -50,6 +57,10 @@ def command(
 
     compilation = read_deck(deck, include_directories, lenient)
     step, end = step_from_timing(compilation.circuit.timing, dt, tstop)
+    if compilation.circuit.timing is not None and compilation.circuit.timing.tstart >= end:
+        raise NetcError(
+            f"the deck's .tran starts to save at {compilation.circuit.timing.tstart:g} s, and --tstop is {end:g} s"
+        )
     program = compilation.undriven
     stability = analyse(program)
     parts = substeps(stability, step)
@@ -66,6 +77,8 @@ def command(
         observe=compilation.signals,
         substeps=parts,
     )
+    start = compilation.circuit.timing.tstart if compilation.circuit.timing else 0.0
+    result = result.since(start)
     if output is not None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)

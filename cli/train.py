@@ -37,7 +37,13 @@ from .common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, s
 @click.option("--input-dropout", type=float, default=0.0, show_default=True, help="Share of inputs set to 0.")
 @click.option("--chunk", type=int, help="Time steps kept at once, the rest recomputed; 0 keeps all.  [by memory]")
 @click.option("--test-every", type=int, default=0, show_default=True, help="Epochs between looks at the test set.")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Floating type of the states.",
+)
 @click.option("--device", default="cpu", show_default=True, help="A torch device.")
 @click.option("--out", type=FILE, metavar="DIR", help="Run folder.  [runs/DECK-DATA]")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")
