@@ -44,17 +44,17 @@ class Diagnostic:
     def render(self, sources: Mapping[str, Sequence[str]] | None = None) -> str:
         """Return the message as text: place, sentence, source line with a caret, hint."""
         where = f"{printable(str(self.span))}: " if self.span else ""
-        lines = [f"{where}{self.severity.value}: {_shortened(printable(self.message))}"]
+        lines = [f"{where}{self.severity.value}: {_shown(self.message)}"]
         text = (sources or {}).get(self.span.file) if self.span else None
         if self.span and text and 0 < self.span.line <= len(text):
             lines += _excerpt(text[self.span.line - 1], self.span)
         if self.hint:
-            lines.append(f"  hint: {_shortened(printable(self.hint))}")
+            lines.append(f"  hint: {_shown(self.hint)}")
         return "\n".join(lines)
 
 
 _EXCERPT_WIDTH = 100
-_LONGEST_MESSAGE = 1000
+_LONGEST_LINE = 1000
 
 
 def printable(text: str) -> str:
@@ -62,10 +62,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _shortened(text: str) -> str:
-    """Return ``text`` with the middle left out where a name or number in it is absurdly long."""
-    half = _LONGEST_MESSAGE // 2
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
+def _shown(text: str) -> str:
+    """Return ``text`` fit for a terminal; of lines that are absurdly long the middle is left out."""
+    half = _LONGEST_LINE // 2
+    lines = map(printable, text.split("\n"))
+    return "\n".join(x if len(x) <= _LONGEST_LINE else f"{x[:half]} ... {x[-half:]}" for x in lines)
 
 
 def _excerpt(line: str, span: Span) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import tempfile
 import zipfile
@@ -21,6 +22,9 @@ from netc.data.storage import cache_directory, write_atomically
 from netc.diagnostics import NetcError
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_LARGEST_ITEM = 16  # bytes a number in an archive, which may hold bytes as wider numbers
+# What reading an archive that others made may raise; RuntimeError and its kin for encrypted or unknown zip members.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -135,9 +139,16 @@ class IdxDataset:
 
     def _from_npz(self, path: Path) -> list[bytes]:
         try:
+            with zipfile.ZipFile(path) as zipped:
+                for key, file in zip(_NPZ_KEYS, self.files, strict=True):
+                    if zipped.getinfo(f"{key}.npy").file_size > _LARGEST_ITEM * file.size:
+                        raise ValueError(f"{key} is larger than {file.name}")
             with np.load(path, allow_pickle=False) as archive:
                 arrays: list[NDArray[np.uint8]] = [archive[key] for key in _NPZ_KEYS]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            for key, file, array in zip(_NPZ_KEYS, self.files, arrays, strict=True):
+                if array.shape != file.shape:
+                    raise ValueError(f"{key} has the shape {array.shape}, not {file.shape}")
+        except _DAMAGED as error:
             raise NetcError(
                 f"{path} is not a Keras archive with {', '.join(_NPZ_KEYS)}: {error}",
                 hint="remove it and run again to fetch the data anew",
@@ -168,7 +179,8 @@ class IdxDataset:
 
 def _unzip(file: IdxFile, content: bytes) -> bytes:
     try:
-        return file.verify(gzip.decompress(content), f"{file.name}.gz")
+        with gzip.open(io.BytesIO(content)) as stream:  # a byte too many tells as well as a thousand million
+            return file.verify(stream.read(file.size + 1), f"{file.name}.gz")
     except (OSError, EOFError, zlib.error) as error:
         raise FetchFailed(f"{file.name}.gz is damaged: {error}") from error
 

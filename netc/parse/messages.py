@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
+from netc.parse.lines import BLANKS
+
 _NOT_YET = {
     **dict.fromkeys(("poly", "table", "laplace", "freq"), "write the source as an expression: value={...}"),
     **dict.fromkeys(
@@ -41,13 +43,15 @@ class Problem:
 
 
 def strange_character(text: str) -> Problem | None:
-    """Find a character that looks like one of SPICE's but is not."""
-    if text.isascii():
+    """Find a character that looks like one of SPICE's but is not, or that would act on a terminal or split a line."""
+    if text.isascii() and text.isprintable():
         return None
     for offset, character in enumerate(text):
         if character in _STRANGE:
             name, hint = _STRANGE[character]
             return Problem(f"this is {name}", offset, 1, hint)
+        if character not in BLANKS and not character.isprintable():
+            return Problem(f"this is a control character, U+{ord(character):04X}", offset, 1, "delete it")
     return None
 
 

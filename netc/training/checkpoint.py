@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,11 @@ from netc.diagnostics import NetcError
 CURRENT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
 _FORMAT = 1
+# What reading a file that others made may raise, torch's own unpickler included (it walks whatever it is given).
+_DAMAGED = (
+    *(OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, AssertionError),
+    *(MemoryError, OverflowError, ImportError, struct.error, pickle.UnpicklingError),
+)
 
 
 def save(directory: Path, content: Mapping[str, Any]) -> None:
@@ -66,7 +72,7 @@ def load(directory: Path) -> tuple[dict[str, Any], str | None]:
             continue
         try:
             content = _read(path)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        except _DAMAGED as error:
             problems.append(f"{path} is damaged ({(str(error).splitlines() or ['no reason given'])[0][:120]})")
             continue
         return content, f"{problems[0]}; going on from {path.name}" if problems else None
@@ -108,6 +114,8 @@ def _feed(running: Any, value: Any) -> None:
 def _read(path: Path) -> dict[str, Any]:
     # weights_only: a checkpoint is data, it must not be able to run code
     stored = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(stored, dict) or not isinstance(stored.get("content"), dict):
+        raise ValueError("it is no checkpoint")
     if stored["format"] != _FORMAT:
         raise ValueError(f"format {stored['format']!r}, this version reads {_FORMAT}")
     content: dict[str, Any] = stored["content"]

@@ -207,19 +207,21 @@ class Session:
         """Go back to where :meth:`state` was taken.
 
         Raises:
-            NetcError: the parameters are those of another circuit.
+            NetcError: the parameters are those of another circuit, or something is missing or of another kind.
         """
-        load_parameters(self.module, state["parameters"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["random"])
-        sums = state["sums"]
-        self.position = Position(
-            epoch=state["epoch"],
-            batch=state["batch"],
-            sums=Sums(**sums),
-            history=list(state["history"]),
-            seconds=state["seconds"],
-        )
+        try:
+            load_parameters(self.module, state["parameters"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            torch.set_rng_state(state["random"])
+            self.position = Position(
+                epoch=int(state["epoch"]),
+                batch=int(state["batch"]),
+                sums=Sums(**state["sums"]),
+                history=list(state["history"]),
+                seconds=float(state["seconds"]),
+            )
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise NetcError(f"the checkpoint is not one of this version of netc: {error}") from error
 
     def _scores(self, samples: Tensor, chunk: int) -> Tensor:
         return mean_log_probabilities(

@@ -271,7 +271,7 @@ def test_includes_that_are_no_files(tmp_path, name: str) -> None:
 
 
 def test_printed_deck_has_no_control_characters() -> None:
-    assert "\x1b" not in dump(parse_text("\x1b[31mtitle\nR\x1b1 a\x07 0 1\n"))
+    assert "\x1b" not in dump(parse_text("\x1b[31mtitle\x07\nR1 a 0 1\n"))
 
 
 words = ".subckt .ends .control .endc .include .lib *.netc v( i( pulse pwl( r1 value params: e1 b1 x1 1k 2.5meg all"
