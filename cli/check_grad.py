@@ -9,6 +9,7 @@ import click
 from .common import Quantity, deck_options, read_deck, say
 
 _STEPS = 200
+_MOST_KINKS = 6
 
 
 @click.command("check-grad")
@@ -69,6 +70,10 @@ def command(
         rows = [row for row in found.rows if row.role == role]
         lane = max(rows, key=lambda row: row.error).lane
         click.echo(f"{role:10s} {len(rows):7d} {error:21.2e}   {lane}")
+    if found.kinks:
+        names = ", ".join(row.lane for row in found.kinks[:_MOST_KINKS])
+        more = f" and {len(found.kinks) - _MOST_KINKS} more" if len(found.kinks) > _MOST_KINKS else ""
+        say(f"note: no derivative to compare with, the edge of a waveform falls on a step: {names}{more}")
     worst = found.worst
     if worst is not None and not worst.error <= tol:
         raise CheckFailed(

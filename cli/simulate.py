@@ -53,7 +53,7 @@ def command(
 
     from netc.report import waveforms
     from netc.runtime.simulate import simulate, step_from_timing, steps_for
-    from netc.runtime.stability import analyse, engineering, report, substeps
+    from netc.runtime.stability import analyse, engineering, remedy, report, substeps
 
     compilation = read_deck(deck, include_directories, lenient)
     step, end = step_from_timing(compilation.circuit.timing, dt, tstop)
@@ -76,9 +76,8 @@ def command(
         dtype=getattr(torch, dtype),
         observe=compilation.signals,
         substeps=parts,
-    )
-    start = compilation.circuit.timing.tstart if compilation.circuit.timing else 0.0
-    result = result.since(start)
+        advice=remedy(stability),
+    ).since(compilation.circuit.timing.tstart if compilation.circuit.timing else 0.0)
     if output is not None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)

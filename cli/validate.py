@@ -22,7 +22,9 @@ from .common import OUTPUT, Quantity, deck_options, read_deck, say, step_options
     help="Largest NRMSE that passes.",
 )
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the figures as JSON.")
-@click.option("--plot", type=OUTPUT, metavar="FILE.png", help="Draw netc, ngspice and their difference.")
+@click.option(
+    "--plot", type=OUTPUT, metavar="FILE.png", help="Draw netc, ngspice and their difference: outputs, then the worst."
+)
 @click.option(
     "--engine",
     type=click.Choice(["auto", "pyspice", "batch"]),
@@ -53,6 +55,7 @@ def command(
       netc validate mif.cir --dt 1u --json mif.json --plot mif.png --tol 0.005
     """
     from netc.diagnostics import CheckFailed, NetcError
+    from netc.ngspice.compare import is_constant
     from netc.ngspice.validate import validate
     from netc.report import waveforms
     from netc.runtime.simulate import Trajectory, simulate, step_from_timing
@@ -97,9 +100,12 @@ def command(
         write_json(json_file, found.to_json())
     if plot is not None:
         ngspice = found.waveforms
+        outputs = [compilation.circuit.nets[net] for net in compilation.circuit.outputs]
+        changing = [name for name, _ in ranked if not is_constant(ngspice.values[name])]
+        shown = dict.fromkeys([name for name in outputs if name in changing] + changing) or found.values
         waveforms(
             found.times,
-            found.values,
+            {name: found.values[name] for name in shown},
             plot,
             reference_times=ngspice.times,
             reference=ngspice.values,

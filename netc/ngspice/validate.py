@@ -127,11 +127,14 @@ def validate(
     Raises:
         NetcError: ngspice is absent or fails, the step is longer than the analysis, or the two share no signal.
     """
+    # ngspice keeps what lies after TSTART, and so does this comparison
     dt = dt if dt is not None else timing.tmax or timing.tstep
     tstop = timing.tstop if tstop is None else tstop
     steps = math.floor(tstop / dt * (1 + 1e-9)) if dt > 0 else 0
     if not (math.isfinite(dt) and math.isfinite(tstop) and steps >= 1):
         raise NetcError(f"a step of {dt:g} s does not fit into an analysis of {tstop:g} s")
+    if timing.tstart >= tstop:
+        raise NetcError(f"the deck's .tran starts to save at {timing.tstart:g} s, and the run stops at {tstop:g} s")
     times, names, table = simulate(dt, steps)
     values = {name: table[:, column] for column, name in enumerate(names)}
     installation = find_ngspice()
@@ -149,7 +152,10 @@ def validate(
         measured = replace(measured, reason=f"a reference for it would take ngspice more than {order_budget:g} s")
     else:
         coarse, waveforms = (reference(dt / r) for r in (_REFERENCE_REFINEMENT // 2, _REFERENCE_REFINEMENT))
-        measured = _measure_order(simulate, dt, steps, (times, values), coarse, waveforms)
+        measured = _measure_order(simulate, dt, steps, (times, values), coarse, waveforms, timing.tstart)
+    kept = times >= timing.tstart * (1 - 1e-9)
+    times, values = times[kept], {name: signal[kept] for name, signal in values.items()}
+    waveforms = _since(waveforms, timing.tstart)
     nodes = compare(times, values, waveforms)
     return Validation(
         nodes=nodes,
@@ -182,9 +188,10 @@ def _measure_order(
     first: tuple[np.ndarray, dict[str, np.ndarray]],
     coarse: Waveforms,
     fine: Waveforms,
+    start: float,
 ) -> _Order:
     times, values = first
-    rows = shared_rows(times, fine) & shared_rows(times, coarse)
+    rows = shared_rows(times, fine) & shared_rows(times, coarse) & (times >= start * (1 - 1e-9))
     grid = times[rows]
     reference, own_error = {}, []
     for name in values:
@@ -223,6 +230,13 @@ def _measure_order(
         )
         return _Order(tuple(errors), noise, None, reason)
     return _Order(tuple(errors), noise, float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]), "")
+
+
+def _since(waveforms: Waveforms, start: float) -> Waveforms:
+    """Return what ngspice computed from ``start`` seconds on, and the point before."""
+    first = max(0, int(np.searchsorted(waveforms.times, start, side="right")) - 1)
+    values = {name: signal[first:] for name, signal in waveforms.values.items()}
+    return replace(waveforms, times=waveforms.times[first:], values=values)
 
 
 def _rms(values: np.ndarray) -> float:

@@ -30,7 +30,11 @@ _RANK = 1e-11
 
 
 def operating_point(
-    program: Program, *, held: Mapping[str, float] | None = None, inputs: Any = None
+    program: Program,
+    *,
+    held: Mapping[str, float] | None = None,
+    guess: Mapping[str, float] | None = None,
+    inputs: Any = None,
 ) -> dict[str, Array]:
     """Return the states at which ``f(x, t=0) = 0`` with the program's own parameters.
 
@@ -42,6 +46,7 @@ def operating_point(
     Args:
         program: without algebraic blocks.
         held: values of states by lane name (``.ic``), which stay as they are.
+        guess: values of states by lane name (``.nodeset``) from which the search starts; other names are passed over.
         inputs: value of each input or one number for all; ``None`` means 1, the deck's own sources.
 
     Returns:
@@ -60,6 +65,8 @@ def operating_point(
         )
     start = linear.initial()
     free = np.ones(linear.size, dtype=bool)
+    if guess:
+        start = np.array([guess.get(name, value) for name, value in zip(linear.names, start.tolist(), strict=True)])
     for name, value in (held or {}).items():
         places = [k for k, lane in enumerate(linear.names) if lane == name]
         if not places:

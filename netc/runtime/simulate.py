@@ -39,6 +39,11 @@ class Trajectory:
             raise KeyError(name)
         return self.values[:, sample, self.names.index(name)].double().numpy()
 
+    def since(self, start: float) -> Trajectory:
+        """Return the rows from ``start`` seconds on, as ``.tran`` with a start time keeps them."""
+        first = int(np.searchsorted(self.times, start * (1 - _TOLERANCE)))
+        return Trajectory(self.times[first:], self.names, self.values[first:])
+
 
 def steps_for(tstop: float, dt: float) -> int:
     """Return the whole number of steps of ``dt`` seconds in ``tstop``: 0.01 s of 10 us are 1000, never 1001.
@@ -71,7 +76,10 @@ def step_from_timing(timing: Timing | None, dt: float | None = None, tstop: floa
     """
     end = tstop if tstop is not None else timing.tstop if timing is not None else None
     if end is None:
-        raise NetcError("the deck has no .tran, so it does not say how long to simulate", hint="add .tran TSTEP TSTOP, or pass --tstop")
+        raise NetcError(
+            "the deck has no .tran, so it does not say how long to simulate",
+            hint="add .tran TSTEP TSTOP, or pass --tstop",
+        )
     step = dt
     if step is None and timing is not None:
         step = timing.tmax or timing.tstep or None
@@ -92,6 +100,7 @@ def simulate(
     observe: Sequence[str] | None = None,
     substeps: int = 1,
     chunk: int = 1000,
+    advice: str | None = None,
 ) -> Trajectory:
     """Integrate without gradients, in chunks, and stop with a reason where the run diverges.
 
@@ -104,6 +113,7 @@ def simulate(
         observe: names of signals; all when ``None``.
         substeps: internal Euler steps of ``dt / substeps`` between two rows.
         chunk: rows per call of the module, which bounds memory and the work lost to a divergence.
+        advice: what to say of the step where the run diverges, see :func:`netc.runtime.stability.remedy`.
 
     Raises:
         NetcError: where a signal becomes infinite, not a number, or larger than :data:`RUNAWAY`.
@@ -128,7 +138,7 @@ def simulate(
             found, state = module(
                 count * substeps, dt / substeps, part, observe=names, state=state, first_step=start * substeps
             )
-            _check(found, state, names, module.STATES, start * substeps, dt / substeps)
+            _check(found, state, names, module.STATES, start * substeps, dt / substeps, advice)
             kept = found[::substeps]
             rows.append(kept if start + count == total else kept[:-1])
     times = np.arange(total + 1, dtype=np.float64) * dt
@@ -143,7 +153,13 @@ def _in_type(circuit: nn.Module | Program, dtype: torch.dtype | None) -> Any:
 
 
 def _check(
-    found: torch.Tensor, state: Sequence[torch.Tensor], names: Sequence[str], states: Any, first: int, dt: float
+    found: torch.Tensor,
+    state: Sequence[torch.Tensor],
+    names: Sequence[str],
+    states: Any,
+    first: int,
+    dt: float,
+    advice: str | None,
 ) -> None:
     fine = found.abs() <= RUNAWAY
     if not bool(fine.all()):
@@ -162,7 +178,8 @@ def _check(
     step = first + row
     raise NetcError(
         f"the simulation diverges at step {step} (t = {step * dt:g} s) at node {name}",
-        hint=f"use a smaller --dt, such as {dt / 10:g}; if that diverges too, the circuit itself does",
+        hint=(f"{advice}; " if advice else "")
+        + f"use a smaller --dt, such as {dt / 10:g}; if that diverges too, the circuit itself does",
     )
 
 

@@ -40,6 +40,8 @@ class StateLimit:
         euler_limit: largest stable step, s; infinite where nothing pulls the state back.
         estimate: whether the rate could not be bounded and is that at the initial state.
         eigenvalue: whether the limit comes from an eigenvalue of the coupled system at the initial state.
+        bound: whether the limit is that of the worst the circuit could do and not that at the initial state: a run
+            that keeps away from it may do with a longer step.
     """
 
     name: str
@@ -48,6 +50,7 @@ class StateLimit:
     euler_limit: float
     estimate: bool = False
     eigenvalue: bool = False
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ def analyse(
             euler_limit=float(min(limit[k], coupled[k])),
             estimate=bool(estimate[k]) and not coupled[k] < limit[k],
             eigenvalue=bool(coupled[k] < limit[k] * (1 - 1e-9)),
+            bound=bool(low[k] < min(start_low[k], 0.0) * (1 + 1e-6)) and not coupled[k] < limit[k],
         )
         for k in range(linear.size)
     )
@@ -152,17 +156,33 @@ def report(stability: Stability, dt: float, count: int = 3) -> list[str]:
     lines = []
     broken = stability.broken(dt)
     if broken:
-        needs = [
-            f"{s.name} needs dt <= {engineering(s.euler_limit, 's')} ({_times_smaller(dt / s.euler_limit)} x smaller"
-            + (", estimated at the initial state)" if s.estimate else ")")
-            for s in broken[:count]
-        ]
+        needs = [f"{_need(s)} ({_times_smaller(dt / s.euler_limit)} x smaller{_basis(s)})" for s in broken[:count]]
         more = [f"and {len(broken) - count} more"] if len(broken) > count else []
         noun = "state" if len(broken) == 1 else "states"
         lines.append(
             f"dt = {engineering(dt, 's')} breaks the Euler limit of {len(broken)} {noun}: {'; '.join(needs + more)}"
         )
     return [*lines, *stability.notes]
+
+
+def remedy(stability: Stability) -> str | None:
+    """Return which state needs the smallest step, and how small, for a run that diverged; ``None`` if none does."""
+    worst = next(iter(stability.worst(1)), None)
+    if worst is None or not math.isfinite(worst.euler_limit):
+        return None
+    return f"the state {_need(worst)}{_basis(worst)}"
+
+
+def _need(state: StateLimit) -> str:
+    return f"{state.name} needs dt <= {engineering(state.euler_limit, 's')}"
+
+
+def _basis(state: StateLimit) -> str:
+    if state.eigenvalue:
+        return ", an eigenvalue of the coupled system"
+    if state.estimate:
+        return ", estimated at the initial state"
+    return ", at worst" if state.bound else ""
 
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}

@@ -78,7 +78,7 @@ def test_the_cell_to_the_letter_of_the_table_is_reported():
     found = analyse(mif(100e-12))
     assert found.limit == pytest.approx(0.1e-6)
     (line,) = report(found, 1e-5)
-    assert line == "dt = 10 us breaks the Euler limit of 1 state: v(mem) needs dt <= 100 ns (100 x smaller)"
+    assert line == "dt = 10 us breaks the Euler limit of 1 state: v(mem) needs dt <= 100 ns (100 x smaller, at worst)"
     assert found.worst(1)[0].name == "v(mem)"
     assert substeps(found, 1e-5) == 200
 
