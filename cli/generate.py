@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+
+from netc.diagnostics import Diagnostic, NetcError
 
 from .common import OUTPUT, Quantity, say
 
@@ -24,15 +29,33 @@ def _attenuation(ctx: click.Context, param: click.Parameter, value: str | None) 
         raise click.BadParameter(f"{value!r} is not a list of gains such as 0.14,1.01") from None
 
 
+def _in_options(diagnostic: Diagnostic, names: Iterable[str]) -> Diagnostic:
+    """Call what is wrong by the option's name: ``line_capacitance`` is ``--line-capacitance`` here."""
+    # one-word names are words of the language too, except where a sentence is about them
+    anywhere = "|".join(name for name in names if "_" in name or name in ("ron", "roff"))
+    first = "|".join(names)
+
+    def renamed(text: str) -> str:
+        return re.sub(rf"(?<![\w-])({anywhere})\b|^({first})\b", lambda found: "--" + found[0].replace("_", "-"), text)
+
+    hint = None if diagnostic.hint is None else renamed(diagnostic.hint)
+    return replace(diagnostic, message=renamed(diagnostic.message), hint=hint)
+
+
 @click.command("generate")
 @click.option("--layers", required=True, callback=_layers, metavar="N,N,...", help="Layer sizes, inputs first.")
 @click.option("-o", "--output", required=True, type=OUTPUT, metavar="DECK", help="The deck to write.")
 @click.option("--passive", is_flag=True, help="Bit line = membrane: no buffers, layers load each other.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial conductances.")
 @click.option("--init-scale", type=float, default=2.0, show_default=True, help="Initial weights, times 1/sqrt(fan-in).")
-@click.option("--ron", type=Quantity("ohm"), help="Least resistance of a synapse [1k buffered].")
-@click.option("--roff", type=Quantity("ohm"), help="Greatest resistance of a synapse [100 x ron].")
-@click.option("--attenuation", callback=_attenuation, metavar="S,S,...", help="Gain of each layer's current mirrors.")
+@click.option("--ron", type=Quantity("ohm"), help="Least resistance of a synapse.  [1k; passive 250 x inputs]")
+@click.option("--roff", type=Quantity("ohm"), help="Greatest resistance of a synapse.  [100 x --ron]")
+@click.option(
+    "--attenuation",
+    callback=_attenuation,
+    metavar="S,S,...",
+    help="Gain of each crossbar's current mirrors.  [by --input-current]",
+)
 @click.option(
     "--input-current",
     type=Quantity("A"),
@@ -48,8 +71,22 @@ def _attenuation(ctx: click.Context, param: click.Parameter, value: str | None) 
     help="Of a weight of +1 in the other layers.",
 )
 @click.option("--membrane-capacitance", type=Quantity("F"), default="100n", show_default=True, help="Of every neuron.")
-@click.option("--line-capacitance", type=Quantity("F"), help="Parasitic, of every word and bit line [none].")
-@click.option("--line-resistance", type=Quantity("ohm"), help="Of word line drivers and bit line senses [none].")
+@click.option("--line-capacitance", type=Quantity("F"), help="Parasitic, of every word and bit line.  [none]")
+@click.option("--line-resistance", type=Quantity("ohm"), help="Of word line drivers and bit line senses.  [none]")
+@click.option(
+    "--read-voltage", type=Quantity("V"), help="Amplitude of an input word line.  [50m buffered, 500m passive]"
+)
+@click.option(
+    "--alpha-time",
+    type=Quantity("s"),
+    default="640u",
+    show_default=True,
+    help="Time constant of both stages of the alpha input.",
+)
+@click.option(
+    "--pulse-width", type=Quantity("s"), default="100u", show_default=True, help="Of the pulses behind the alpha input."
+)
+@click.option("--pulse-period", type=Quantity("s"), default="1m", show_default=True, help="From one pulse to the next.")
 @click.option("--step", type=Quantity("s"), default="10u", show_default=True, help="Time step of the deck's .tran.")
 @click.option("--steps", type=int, default=1000, show_default=True, help="How many steps the .tran covers.")
 def command(output: Path, **design: Any) -> None:
@@ -67,6 +104,9 @@ def command(output: Path, **design: Any) -> None:
 
     for name in ("line_capacitance", "line_resistance"):
         design[name] = design[name] or 0.0
-    text = generate(**design)
+    try:
+        text = generate(**design)
+    except NetcError as error:
+        raise NetcError([_in_options(d, design) for d in error.diagnostics]) from None
     write(output, text)
     say(f"wrote {output}: {len(text.splitlines()):,} lines")

@@ -24,7 +24,7 @@ from .common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, s
     type=click.Choice(["cosine", "exponential", "constant"]),
     default="cosine",
     show_default=True,
-    help="How the rate falls.",
+    help="How the rate falls over the epochs.",
 )
 @click.option("--steps", type=int, help="Time steps per sample.  [the deck's]")
 @click.option("--dt", type=Quantity("s"), help="Time step.  [the deck's]")
@@ -32,11 +32,15 @@ from .common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, s
 @click.option("--limit-test", type=int, help="Use only the first N test samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order of samples and of dropout.")
 @click.option("--threads", type=int, help="CPU threads.  [all]")
-@click.option("--logit-scale", type=float, default=100.0, show_default=True, help="Softmax reads V times this, 1/V.")
+@click.option(
+    "--logit-scale", type=float, default=100.0, show_default=True, help="The loss multiplies outputs by it, 1/V."
+)
 @click.option("--clip-gradient", type=float, help="Largest norm of a gradient.  [no limit]")
 @click.option("--input-dropout", type=float, default=0.0, show_default=True, help="Share of inputs set to 0.")
 @click.option("--chunk", type=int, help="Time steps kept at once, the rest recomputed; 0 keeps all.  [by memory]")
-@click.option("--test-every", type=int, default=0, show_default=True, help="Epochs between looks at the test set.")
+@click.option(
+    "--test-every", type=int, default=0, show_default=True, help="Epochs between looks at the test set; 0: the end."
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),

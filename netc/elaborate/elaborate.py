@@ -79,7 +79,8 @@ class _Elaboration:
         for scope in {scope.definition.name: scope for scope in self.scopes}.values():
             self.resolve_parameters(scope)
         if not circuit.branches:
-            context.error("the deck has no elements", None, "is the first line, which is the title, an element?")
+            title = Span(self.deck.path, 1, 1, max(1, len(self.deck.title)))
+            context.error("the deck has no elements", title, "is the first line, which is the title, an element?")
         self.observe(deck.other)
         self.keep_used_parameters()
         Directives(context, circuit, top, self.touched()).read(deck.other)

@@ -165,7 +165,10 @@ class Design:
             elif len(self.attenuation) != self.crossbars or not all(
                 math.isfinite(a) and a > 0 for a in self.attenuation
             ):
-                diagnostics.error(f"attenuation must be {self.crossbars} positive numbers, one for each crossbar")
+                plural = "s" if self.crossbars > 1 else ""
+                diagnostics.error(
+                    f"attenuation must be {self.crossbars} positive number{plural}, one for each crossbar"
+                )
         if self.line_capacitance > 0 and self.line_resistance == 0 and not self.passive:
             diagnostics.error(
                 "line_capacitance has no effect on lines that ideal sources hold",

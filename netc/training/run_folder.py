@@ -41,8 +41,10 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.directory):
                 pass
         except OSError as error:
+            blocked = isinstance(error, FileExistsError | NotADirectoryError)
+            reason = "a file is in its place or above it" if blocked else error.strerror or error
             raise NetcError(
-                f"cannot write into {self.directory}: {error.strerror or error}", hint="pass another folder with --out"
+                f"cannot write into {self.directory}: {reason}", hint="pass another folder with --out"
             ) from error
 
     def write_text(self, name: str, text: str) -> None:

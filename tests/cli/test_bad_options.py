@@ -24,6 +24,7 @@ BAD = [
     (("simulate", "{}/rc.cir", "--tstop", "1e9", "--dt", "1n"), "of memory"),
     (("simulate", "{}/rc.cir", "--dtype", "float16"), "--dtype"),
     (("simulate",), "DECK"),
+    ((*_DIGITS, "--out", "{}/rc.cir"), "cannot write into"),
     (("simulate", "{}/rc.cir", "{}/rc.cir"), "unexpected extra argument"),
     (("validate", "{}/rc.cir", "--tol", "nonsense"), "--tol"),
     (("validate", "{}/rc.cir", "--tol", "nan"), "--tol"),
