@@ -18,7 +18,7 @@ from netc.emit import emit_torch
 from netc.ir.interpret import evaluate, signal_names, simulate
 from netc.ir.nodes import Expr, Parameter
 from netc.ir.program import Program
-from netc.lower import at_rest, check_loops, has_capacitor_loop, lower, started_at, states_hold_the_start
+from netc.lower import at_rest, check_loops, check_rest, has_capacitor_loop, lower, started_at, states_hold_the_start
 from netc.optimise import optimise
 from netc.parse import ParseError, parse_deck
 from netc.parse.ast import Deck
@@ -120,16 +120,22 @@ class Compilation:
             check_loops(circuit, _first_row(program))
         if program.uic or program.timing is None or not program.states:
             return program
+        check_rest(circuit)
         if not states_hold_the_start(circuit):
             return with_initial(program, self._settled)
         held = {circuit.nets[n]: circuit.number(value) for n, (value, _) in circuit.initial_voltages.items()}
-        return with_initial(program, operating_point(program, held=held))
+        return with_initial(program, operating_point(program, held=held, guess=self._guess))
+
+    @property
+    def _guess(self) -> dict[str, float]:
+        """What ``.nodeset`` gives, volts by node."""
+        return {self.circuit.nets[n]: self.circuit.number(value) for n, (value, _) in self.circuit.nodeset.items()}
 
     @cached_property
     def _settled(self) -> dict[str, np.ndarray]:
         """Initial states by block, found on the circuit at rest with what ``.ic`` names held."""
         rest = optimise(lower(at_rest(self.circuit)))
-        rest = with_initial(rest, operating_point(rest))
+        rest = with_initial(rest, operating_point(rest, guess=self._guess))
         currents: dict[str, float] = {}
         for block, values in zip(rest.states, simulate(rest, steps=0, dt=1.0)[1], strict=True):
             if block.unit == "A":

@@ -199,5 +199,9 @@ def check_ascending(shape_slots: tuple[int, int], values: tuple[Value, ...], sco
     numbers = [scope.context.number(value) for value in values[slice(*shape_slots)]]
     for earlier, later in pairwise(numbers):
         if later <= earlier:
-            scope.context.error(f"the times of PWL must ascend: {later:g} s follows {earlier:g} s", span)
+            scope.context.error(
+                f"the times of PWL must ascend: {later:g} s follows {earlier:g} s",
+                span,
+                "let a jump take a little time, such as a hundredth of the step",
+            )
             return

@@ -85,6 +85,52 @@ def check_loops(circuit: Circuit, voltages: Mapping[str, float]) -> None:
     diagnostics.raise_if_failed()
 
 
+def check_rest(circuit: Circuit) -> None:
+    """Refuse a circuit whose operating point leaves currents or voltages open.
+
+    Raises:
+        NetcError: an inductor closes a loop with voltage sources and other inductors, at rest all of them wires; or
+            nothing but capacitors leads to a net, and no ``.ic`` names it.
+    """
+    diagnostics = Diagnostics(dict(circuit.sources), [])
+    _check_capacitor_islands(circuit, diagnostics)
+    joined = nx.utils.UnionFind()
+    for kind in "VL":
+        for branch in circuit.branches:
+            if branch.law.kind != kind:
+                continue
+            first, second = branch.nets
+            if kind == "L" and joined[first] == joined[second]:
+                diagnostics.error(
+                    f"'{branch.name}' closes a loop of inductors and voltage sources, in which the operating point "
+                    "determines no current",
+                    branch.span,
+                    "put a small resistor in series, or start from given currents: IC= and uic",
+                )
+            joined.union(first, second)
+    diagnostics.raise_if_failed()
+
+
+def _check_capacitor_islands(circuit: Circuit, diagnostics: Diagnostics) -> None:
+    joined = nx.utils.UnionFind(range(len(circuit.nets)))
+    for branch in circuit.branches:
+        if branch.law.kind != "C":
+            joined.union(*branch.nets)
+    for net in circuit.initial_voltages:
+        joined.union(net, 0)
+    reported = {joined[0]}
+    for branch in circuit.branches:
+        for net in branch.nets:
+            if branch.law.kind == "C" and joined[net] not in reported:
+                reported.add(joined[net])
+                diagnostics.error(
+                    f"nothing but capacitors leads to '{circuit.nets[net]}', so the operating point does not "
+                    "determine its voltage",
+                    branch.span,
+                    "give it by .ic, add a large resistor to ground, or start from given values with uic",
+                )
+
+
 def at_rest(circuit: Circuit) -> Circuit:
     """Return ``circuit`` with its sources at t = 0 and with what ``.ic`` names held."""
     frozen: dict[int, Law] = {}
