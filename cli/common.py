@@ -47,7 +47,9 @@ def step_options(command: _F) -> _F:
     """Add ``--dt`` and ``--tstop``."""
     command = click.option("--tstop", type=Quantity("s"), help="Stop there instead of at the deck's time.")(command)
     return click.option(
-        "--dt", type=Quantity("s"), help="Time step, such as 10u; else the deck's maximum step, else its step."
+        "--dt",
+        type=Quantity("s"),
+        help="Time step, such as 10u; else the deck's maximum step, else its step, else a 1000th of the whole.",
     )(command)
 
 

@@ -12,7 +12,7 @@ from netc.ir.nodes import Assemble, Expr, MatVec, Rate, Solve, postorder
 from netc.ir.program import Program
 from netc.ir.rates import Rates
 from netc.report.style import safe as shorten
-from netc.runtime.stability import Stability, engineering, report
+from netc.runtime.stability import Stability, StateLimit, engineering, report
 
 
 def summarise(circuit: Circuit, dae: Program, program: Program, stability: Stability) -> str:
@@ -44,13 +44,14 @@ def summarise(circuit: Circuit, dae: Program, program: Program, stability: Stabi
 def _circuit(circuit: Circuit) -> Iterator[str]:
     letters = Counter(b.law.letter for b in circuit.branches)
     counts = ", ".join(f"{count:,} {letter}" for letter, count in sorted(letters.items()))
-    yield f"{len(circuit.nets):,} nets with ground, {len(circuit.branches):,} elements: {counts}"
+    nets, elements = counted(len(circuit.nets), "net"), counted(len(circuit.branches), "element")
+    yield f"{nets} with ground, {elements}: {counts}"
     for name, paths in sorted(circuit.instances.items()):
         yield f"{len(paths):,} x {shorten(name, 40)}"
 
 
 def _states(dae: Program) -> Iterator[str]:
-    yield f"{sum(s.size for s in dae.states):,} in {len(dae.states)} arrays"
+    yield f"{sum(s.size for s in dae.states):,} in {counted(len(dae.states), 'array')}"
     for block in dae.states:
         yield f"{block.name:16s} {block.size:6,d} x {block.unit}   {_names(block.lanes)}   {block.spans[0]}"
 
@@ -78,7 +79,7 @@ def _couplings(program: Program) -> Iterator[str]:
     for node in postorder(*roots):
         if isinstance(node, MatVec):
             fill = next((n for n in postorder(node.matrix) if isinstance(n, Assemble)), None)
-            elements = f"{len(fill.rows):,} elements, " if fill is not None else ""
+            elements = f"{counted(len(fill.rows), 'element')}, " if fill is not None else ""
             rows, columns = node.matrix.shape
             entry = ("product", node.matrix.shape, rates(node))
             text = f"dense {rows} x {columns} matrix ({elements}product {_HOW_OFTEN[rates(node)]})"
@@ -105,8 +106,14 @@ def _time_constants(program: Program, stability: Stability) -> Iterator[str]:
             limit = f"Euler needs dt <= {engineering(state.euler_limit, 's')}"
         constant = engineering(state.time_constant, "s") if np.isfinite(state.time_constant) else "none"
         among = f"   (worst of {size:,})" if size > 1 else ""
-        yield f"{shorten(state.name, 40):24s} {constant:>8s}   {limit}" + ("   (estimate)" * state.estimate) + among
+        yield f"{shorten(state.name, 40):24s} {constant:>8s}   {limit}" + _basis(state) + among
     yield from stability.notes
+
+
+def _basis(state: StateLimit) -> str:
+    if state.eigenvalue:
+        return "   (eigenvalue of the coupled system)"
+    return "   (estimate)" if state.estimate else "   (at worst)" if state.bound else ""
 
 
 def _transient(circuit: Circuit, stability: Stability) -> Iterator[str]:
@@ -116,7 +123,7 @@ def _transient(circuit: Circuit, stability: Stability) -> Iterator[str]:
         return
     dt = timing.tmax or timing.tstep
     start = "from the given initial conditions (uic)" if timing.uic else "from the operating point"
-    steps = f"{round(timing.tstop / dt):,} steps"
+    steps = counted(round(timing.tstop / dt), "step")
     yield f"{engineering(timing.tstop, 's')} at dt = {engineering(dt, 's')}, {steps}, {start}"
     for line in report(stability, dt)[:1]:
         yield f"{line}; simulate takes sub-steps, train refuses"
@@ -124,17 +131,22 @@ def _transient(circuit: Circuit, stability: Stability) -> Iterator[str]:
 
 def _directives(program: Program) -> Iterator[str]:
     for features in program.inputs:
-        yield f"input   {features.size:,} features ({features.mode}): {_names(features.lanes)}"
+        yield f"input   {counted(features.size, 'feature')} ({features.mode}): {_names(features.lanes)}"
     if program.outputs:
-        yield f"output  {len(program.outputs)} nodes: {_names(program.outputs)}"
+        yield f"output  {counted(len(program.outputs), 'node')}: {_names(program.outputs)}"
     for block in program.parameters:
         if block.trained:
             low, high = block.trained.minimum, block.trained.maximum
             unit = block.unit.replace("Ohm", "ohm")
             yield (
-                f"train   {len(block.values):,} values {_names(block.lanes)} "
+                f"train   {counted(len(block.values), 'value')} {_names(block.lanes)} "
                 f"within {engineering(low, unit)} .. {engineering(high, unit)}"
             )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 node``, ``2 nodes``, ``1,000 nodes``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _names(lanes: Sequence[str]) -> str:
