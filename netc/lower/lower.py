@@ -297,7 +297,7 @@ def _check_initial(equations: Equations) -> None:
     for number, branch in enumerate(circuit.branches):
         if branch.law.kind == "C" and not forest.in_tree[number] and branch.initial is not None:
             ends = [start(n) for n in branch.nets]
-            if None in ends or abs((ends[0] or 0) - (ends[1] or 0) - number_of(branch.initial)) > 1e-9:
+            if None not in ends and abs((ends[0] or 0) - (ends[1] or 0) - number_of(branch.initial)) > 1e-9:
                 diagnostics.error(
                     f"IC= of '{branch.name}' contradicts the other capacitors and sources of the loop it closes",
                     branch.span,
