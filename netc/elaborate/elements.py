@@ -15,6 +15,7 @@ from netc.elaborate.scopes import Definition, Scope
 from netc.elaborate.waveforms import shape_of
 from netc.ir.build import div, mul
 from netc.ir.nodes import Slot
+from netc.parse.messages import split_suffix
 
 _VALUE = Slot("value", 0)
 _VOLTAGE = Slot("voltage", 0)
@@ -196,7 +197,8 @@ class Preparation:
         if any(card.model in definition.parameters for definition in self.definition.around()):
             hint: str | None = f"{card.model!r} is a parameter: write {{{card.model}}}"
         else:
-            hint = "a value is a number or an expression in braces"
+            written = f"{card.value.value:g} {card.model}" if isinstance(card.value, ast.Number) else ""
+            hint = split_suffix(written) or "a value is a number or an expression in braces"
         self.context.error(f"undefined model {card.model!r}", card.span, hint)
 
     def _independent(self, card: ast.IndependentSource) -> Prepared | None:

@@ -105,12 +105,13 @@ class _System:
         remainders: list[Expr] = []
         entries: list[Entry] = []
         first = 0
-        for residual, size in zip(block.residuals, sizes, strict=True):
+        for unknown, residual, size in zip(block.unknowns, block.residuals, sizes, strict=True):
             try:
                 form = linear_form(build.widen(residual, size), starts)
             except Nonlinear:
+                what = "element" if isinstance(unknown, Unknown) and unknown.name.startswith("i_") else "node"
                 problems.error(
-                    f"{names[first]}: a non-linear expression fixes a node (or branch) without capacitance; "
+                    f"{what} {names[first]!r}: a non-linear expression fixes a node (or branch) without capacitance; "
                     "this is not supported yet",
                     spans[first],
                     "add a capacitor from the node to ground, for example the parasitic one",

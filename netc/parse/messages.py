@@ -16,9 +16,15 @@ _NOT_YET = {
         ("sffm", "am", "trnoise", "trrandom", "external"), "PULSE, SIN, EXP, PWL and B sources are supported"
     ),
 }
-_FORM = re.compile(rf"[vieg]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")
+_FORM = re.compile(rf"[viegfh]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")
+_FILE = re.compile(r"[vi]\S*[ \t].*\bpwl[ \t]*\(?[ \t]*(file)[ \t]*=")
+_SPACED = re.compile(
+    r"(?:^|[\s=({,'+*/-])([0-9.]+(?:e[+-]?[0-9]+)?)[ \t]+"
+    r"((?:meg|mil|[tgkmunpfµ])(?:v|a|s|f|h|hz|ohms?)?|v|hz|ohms?)[ \t]*\Z"
+)
 _NO_OPERATORS = set("%\\&|")
 _VALUES = {"SIGNED", "NUMBER"}
+_LONGEST_NUMBER = 100
 _STRANGE = {
     "\N{MINUS SIGN}": ("a Unicode minus sign", "write the minus of the keyboard: -"),
     "\N{EN DASH}": ("a dash", "write the minus of the keyboard: -"),
@@ -71,7 +77,11 @@ def explain(error: UnexpectedInput, text: str) -> Problem:
     unsupported = _FORM.match(text)
     if unsupported:
         word = unsupported[1]
-        return Problem(f"{word.upper()} is not supported yet", unsupported.start(1), len(word), _NOT_YET[word])
+        hint = "write it as a B source: i={...} or v={...}" if text[0] in "fh" else _NOT_YET[word]
+        return Problem(f"{word.upper()} is not supported yet", unsupported.start(1), len(word), hint)
+    file = _FILE.match(text)
+    if file:
+        return Problem("file= of PWL is not supported yet", file.start(1), 4, "write the points out: PWL(t1 v1 t2 v2)")
     if found[:1] in _NO_OPERATORS:
         found = found[0]
     bracket = _unbalanced(text)
@@ -127,11 +137,18 @@ def _hint(expected: set[str], found: str, text: str, start: int) -> str | None:
         return "equality is =="
     if found == '"':
         return "expressions are quoted with ' or braces"
-    if "EQUAL" in expected and re.search(r"=\s*[0-9.]+\s+[a-z]+\s*$", text[:start] + found):
-        return "a suffix or unit is written without a space: 10k"
+    spaced = split_suffix(text[:start] + found)
+    if spaced is not None:
+        return spaced
     if expected & _VALUES and "WORD" in expected:
         return "a number such as 10k or 1e-9, a parameter, or an expression in braces: {...}"
     return None
+
+
+def split_suffix(text: str) -> str | None:
+    """Return a hint where ``text``, up to what is wrong, ends in a number and then a suffix or unit apart from it."""
+    found = _SPACED.search(text[-_LONGEST_NUMBER:])
+    return f"a suffix or unit is written without a space: {found[1]}{found[2]}" if found else None
 
 
 def _unbalanced(text: str) -> Problem | None:

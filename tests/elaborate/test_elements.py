@@ -254,6 +254,12 @@ def test_located_errors(body: str, line: int, message: str, hint: str) -> None:
     assert any(at == line and message in text and hint in tip for at, text, tip in found), found
 
 
+def test_a_suffix_apart_from_its_number_is_explained() -> None:
+    assert errors_of("r1 a 0 10 k\nv1 a 0 1\n") == [
+        (1, "undefined model 'k'", "a suffix or unit is written without a space: 10k")
+    ]
+
+
 def test_behavioural_capacitor_is_refused() -> None:
     found = errors_of(V_ + "c1 a 0 c={1u*v(a)}\n")
     assert found[0][0] == 2

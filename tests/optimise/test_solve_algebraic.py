@@ -90,7 +90,7 @@ def test_a_nonlinear_net_is_refused_where_it_stands():
     u = Unknown("a", 2)
     b.solve([u], [build.sub(build.sub(wave(), u), Unary("exp", u))], line=17)
     with pytest.raises(
-        NetcError, match=r"deck.cir:17:1: error: a0: a non-linear expression.*not supported yet"
+        NetcError, match=r"deck.cir:17:1: error: node 'a0': a non-linear expression.*not supported yet"
     ) as error:
         solve_algebraic.run(b.program())
     assert "capacitor" in str(error.value)
