@@ -1,0 +1,242 @@
+"""Calls of compiled loops, and their place in torch's graph."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_SEGMENT_BYTES = 768 * 1024  # what one segment of the backward pass may take: it should stay in the second cache
+
+Pointers = ctypes.c_void_p
+
+
+class Arguments(ctypes.Structure):
+    """What the compiled functions take; the same as ``struct Arguments`` of ``templates/vector.h.j2``."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "steps", "threads", "segment")),
+        *((name, Pointers) for name in ("parameters", "samples", "times", "driven", "initial")),
+        *(
+            (name, Pointers)
+            for name in ("trajectories", "lanes", "lane_counts", "finals", "log_probabilities", "labels")
+        ),
+        *((name, ctypes.c_double) for name in ("logit_scale", "weight")),
+        *((name, Pointers) for name in ("trajectory_seeds", "final_seeds")),
+        *((f"{name}_gradients", Pointers) for name in ("parameter", "sample", "time", "driven", "initial")),
+        ("scratch", Pointers),
+        ("thread_bytes", ctypes.c_int64),
+    ]
+
+
+@dataclass(slots=True, eq=False)
+class Compiled:
+    """One loop of a loaded library; ``wanted[rate]`` are numbers of the reads it has gradients of."""
+
+    library: ctypes.CDLL
+    name: str
+    state_lanes: tuple[int, ...]
+    classes: int
+    adjoint: bool
+    threads: int = 1
+    _pool: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for suffix in ("_forward_bytes", *(("_step_bytes", "_backward_bytes") if self.adjoint else ())):
+            getattr(self.library, self.name + suffix).restype = ctypes.c_int64
+
+    def forward(self, arguments: Arguments) -> None:
+        """Run the loop."""
+        self._run("_forward", arguments, getattr(self.library, f"{self.name}_forward_bytes")())
+
+    def backward(self, arguments: Arguments) -> None:
+        """Run the loop and its adjoint."""
+        step = getattr(self.library, f"{self.name}_step_bytes")()
+        evaluations = arguments.steps + 1
+        arguments.segment = min(evaluations, max(math.isqrt(evaluations), _SEGMENT_BYTES // max(step, 1)))
+        size = getattr(self.library, f"{self.name}_backward_bytes")
+        self._run("_backward", arguments, size(ctypes.c_int64(arguments.steps), ctypes.c_int64(arguments.segment)))
+
+    def _run(self, suffix: str, arguments: Arguments, thread_bytes: int) -> None:
+        arguments.threads = self.threads
+        arguments.thread_bytes = -(-thread_bytes // 4096) * 4096 + 128  # threads start in different cache sets
+        needed = arguments.thread_bytes * self.threads + 64
+        scratch = self._pool.pop() if self._pool else torch.empty(0, dtype=torch.uint8)
+        if scratch.numel() < needed:
+            scratch = torch.empty(needed, dtype=torch.uint8)
+        arguments.scratch = -(-scratch.data_ptr() // 64) * 64
+        getattr(self.library, self.name + suffix)(ctypes.byref(arguments))
+        self._pool.append(scratch)
+
+
+@dataclass(slots=True, eq=False)
+class Reads:
+    """Values a loop reads, contiguous and of the kernel's type, by rate.
+
+    ``parameters`` (lanes) or matrices, ``samples`` and ``initial`` (batch, lanes), ``times`` (steps + 1, lanes),
+    ``driven`` (steps, batch, lanes).  ``more`` are fixed values that gradients do not flow to.
+    """
+
+    parameters: list[Tensor]
+    more: list[Tensor]
+    samples: list[Tensor]
+    times: list[Tensor]
+    driven: list[Tensor]
+    initial: list[Tensor]
+
+    def tensors(self) -> list[Tensor]:
+        """Return what gradients flow to, in order."""
+        return [*self.parameters, *self.samples, *self.times, *self.driven, *self.initial]
+
+    def split(self, values: Sequence[Any]) -> list[list[Any]]:
+        """Split a list in the order of :meth:`tensors` by rate."""
+        result, start = [], 0
+        for group in (self.parameters, self.samples, self.times, self.driven, self.initial):
+            result.append(list(values[start : start + len(group)]))
+            start += len(group)
+        return result
+
+
+def _pointers(tensors: Sequence[Tensor | None]) -> Any:
+    return (ctypes.c_void_p * max(1, len(tensors)))(*(None if t is None else t.data_ptr() for t in tensors))
+
+
+def _address(array: Any) -> int:
+    return ctypes.addressof(array)
+
+
+class _Frame:
+    """Arguments of one call and everything they point to."""
+
+    def __init__(self, loop: Compiled, reads: Reads, batch: int, steps: int, lanes: Sequence[Tensor | None]) -> None:
+        self._kept: list[Any] = [reads]
+        self.arguments = Arguments(batch=batch, steps=steps, weight=1.0, segment=1)
+        blank: list[Tensor | None] = [None] * len(loop.state_lanes)
+        self.point("parameters", [*reads.parameters, *reads.more])
+        for name in ("samples", "times", "driven", "initial"):
+            self.point(name, getattr(reads, name))
+        self.point("lanes", lanes)
+        counts = torch.tensor([0 if x is None else x.numel() for x in lanes], dtype=torch.int64)
+        self.set("lane_counts", counts)
+        for name in ("trajectories", "finals", "trajectory_seeds", "final_seeds", "initial_gradients"):
+            self.point(name, blank)
+        for name in ("parameter_gradients", "sample_gradients", "time_gradients", "driven_gradients"):
+            self.point(name, [])
+
+    def point(self, name: str, tensors: Sequence[Tensor | None]) -> None:
+        """Set an array of pointers."""
+        array = _pointers(tensors)
+        self._kept += [array, *tensors]
+        setattr(self.arguments, name, _address(array))
+
+    def set(self, name: str, tensor: Tensor) -> None:
+        """Set one pointer."""
+        self._kept.append(tensor)
+        setattr(self.arguments, name, tensor.data_ptr())
+
+
+def _gradients(frame: _Frame, reads: Reads, needs: Sequence[bool], steps: int) -> list[Tensor | None]:
+    """Make room for the gradients that are needed."""
+    made: list[Tensor | None] = []
+    for tensor, need in zip(reads.tensors(), needs, strict=True):
+        made.append(torch.zeros_like(tensor) if need else None)
+    parameters, samples, times, driven, initial = reads.split(made)
+    longer = [None if x is None else x.new_zeros(steps + 1, *x.shape[1:]) for x in driven]
+    # the kernel writes all gradients it was built for, also where this call does not need them
+    spare = [torch.empty_like(t) if x is None else x for t, x in zip(reads.parameters, parameters, strict=True)]
+    frame.point("parameter_gradients", spare)
+    frame.point(
+        "sample_gradients",
+        [torch.empty_like(t) if x is None else x for t, x in zip(reads.samples, samples, strict=True)],
+    )
+    frame.point(
+        "time_gradients", [torch.empty_like(t) if x is None else x for t, x in zip(reads.times, times, strict=True)]
+    )
+    frame.point(
+        "driven_gradients",
+        [t.new_empty(steps + 1, *t.shape[1:]) if x is None else x for t, x in zip(reads.driven, longer, strict=True)],
+    )
+    frame.point("initial_gradients", initial)
+    frame._kept.append(longer)
+    return made
+
+
+def _finish_driven(frame: _Frame, reads: Reads, made: list[Tensor | None]) -> None:
+    """The last row of a waveform also holds after the last step: add both rows of its gradient."""
+    longer = frame._kept[-1]
+    first = len(reads.parameters) + len(reads.samples) + len(reads.times)
+    for k, rows in enumerate(longer):
+        if rows is not None:
+            gradient = rows[:-1].clone()
+            gradient[-1] += rows[-1]
+            made[first + k] = gradient
+
+
+class Trajectories(torch.autograd.Function):
+    """States over time: ``lanes[k]`` of block ``k``, and all states at the end."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, loop: Compiled, reads: Reads, batch: int, steps: int, lanes: Sequence[Tensor | None], *tensors: Tensor
+    ) -> Any:
+        """Return a trajectory ``(steps + 1, batch, lanes)`` a block that has lanes, then the final states."""
+        frame = _Frame(loop, reads, batch, steps, lanes)
+        like = reads.initial[0]
+        rows = [None if x is None else like.new_empty(steps + 1, batch, x.numel()) for x in lanes]
+        ends = [like.new_empty(batch, n) for n in loop.state_lanes]
+        frame.point("trajectories", rows)
+        frame.point("finals", ends)
+        loop.forward(frame.arguments)
+        ctx.call = loop, reads, batch, steps, lanes
+        return (*(r for r in rows if r is not None), *ends)
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> Any:
+        """Return gradients of the reads."""
+        loop, reads, batch, steps, lanes = ctx.call
+        frame = _Frame(loop, reads, batch, steps, lanes)
+        given = iter(s.contiguous() for s in seeds)
+        frame.point("trajectory_seeds", [None if x is None else next(given) for x in lanes])
+        frame.point("final_seeds", list(given))
+        made = _gradients(frame, reads, ctx.needs_input_grad[5:], steps)
+        loop.backward(frame.arguments)
+        _finish_driven(frame, reads, made)
+        return (None, None, None, None, None, *made)
+
+
+class Loss(torch.autograd.Function):
+    """Mean over batch and steps of the negative log-likelihood; gradients are found in the same pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, loop: Compiled, reads: Reads, labels: Tensor, steps: int, logit_scale: float, *tensors: Tensor
+    ) -> Any:
+        """Return the loss and the mean log-probabilities ``(batch, classes)``, both float64."""
+        batch = labels.numel()
+        frame = _Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
+        found = torch.empty(batch, loop.classes, dtype=torch.float64)
+        frame.set("log_probabilities", found)
+        frame.arguments.logit_scale = logit_scale
+        needs = ctx.needs_input_grad[5:]
+        if any(needs):
+            frame.set("labels", labels)
+            frame.arguments.weight = 1.0 / (batch * steps)
+            made = _gradients(frame, reads, needs, steps)
+            loop.backward(frame.arguments)
+            _finish_driven(frame, reads, made)
+            ctx.made = made
+        else:
+            loop.forward(frame.arguments)
+        loss = -found.gather(1, labels.unsqueeze(1)).mean()
+        ctx.mark_non_differentiable(found)
+        return loss, found
+
+    @staticmethod
+    def backward(ctx: Any, seed: Tensor, _: Tensor) -> Any:
+        """Scale the gradients by what the loss counts for."""
+        return (None, None, None, None, None, *(None if g is None else g * seed.to(g.dtype) for g in ctx.made))

@@ -1,0 +1,225 @@
+"""What a kernel computes: the part of a program that changes with the step, cut off from all else.
+
+The emitter's schedule says what runs once per parameter set, once per sample, once per time, or every step.  A
+:class:`Loop` is the last of these: its updates, the values it reads from outside, and the adjoint of one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from netc.emit.schedule import Schedule, frontier
+from netc.ir.adjoint import adjoints
+from netc.ir.build import ZERO, add, concat, gather, mul, widen
+from netc.ir.nodes import (
+    Binary,
+    Const,
+    Expr,
+    Index,
+    Input,
+    Interpolate,
+    MatVec,
+    Parameter,
+    Rate,
+    ScatterAdd,
+    State,
+    Time,
+    Unary,
+    Unknown,
+    postorder,
+)
+from netc.kernels.affine import AffineForms, collapse
+from netc.kernels.exponentials import Group, groups
+
+STEP_SIZE = Parameter("length of a step")
+"""The time step in seconds, as an expression that is fixed while a kernel runs."""
+
+
+class Unsupported(Exception):
+    """A program holds something that the kernels do not cover; PyTorch runs it."""
+
+
+class LoopRates:
+    """Rates as one loop sees them: its own states and seeds are STEP, states of an earlier loop TIME."""
+
+    def __init__(self, states: Iterable[State], waveforms: Iterable[Input]) -> None:
+        self._moving: set[Expr] = {*states, *waveforms}
+        self._known: dict[Expr, Rate] = {}
+
+    def __call__(self, expr: Expr) -> Rate:
+        """Return the rate of ``expr``."""
+        for node in postorder(expr):
+            if node not in self._known:
+                self._known[node] = self._rate(node)
+        return self._known[expr]
+
+    def _rate(self, node: Expr) -> Rate:
+        if node in self._moving or isinstance(node, Unknown):
+            return Rate.STEP
+        if isinstance(node, State | Time):
+            return Rate.TIME
+        if isinstance(node, Input):
+            return Rate.SAMPLE
+        rate = Rate.PARAMETER
+        for child in node.children:
+            rate |= self._known[child]
+        return rate
+
+    def fixed(self, expr: Expr) -> bool:
+        """Whether ``expr`` follows from parameters alone."""
+        return self(expr) is Rate.PARAMETER
+
+    def moves(self, expr: Expr) -> bool:
+        """Whether ``expr`` has to be computed every step for every sample."""
+        return self(expr) is Rate.STEP
+
+
+@dataclass(slots=True, eq=False)
+class Loop:
+    """One time loop: ``states[n + 1] = updates(states[n], ...)``.
+
+    ``reads`` are the values from outside, by rate; ``outputs`` the logits of the loss before scaling, ``None``
+    where the loss does not read this loop.  All are expressions; a kernel is handed their values.
+    """
+
+    rates: LoopRates
+    states: tuple[State, ...]
+    numbers: tuple[int, ...]  # of the state blocks in the program
+    updates: tuple[Expr, ...]
+    outputs: Expr | None
+    parameters: list[Expr] = field(default_factory=list)
+    samples: list[Expr] = field(default_factory=list)
+    times: list[Expr] = field(default_factory=list)
+    driven: list[Expr] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+
+    def rate_of(self, expr: Expr) -> Rate:
+        """Return how often ``expr`` changes in this loop."""
+        return self.rates(expr)
+
+    @property
+    def reads(self) -> tuple[Expr, ...]:
+        """Everything from outside that the loop can be differentiated by, in order."""
+        return (*self.parameters, *self.samples, *self.times, *self.driven)
+
+
+def loops(plan: Schedule, *, share: bool = True) -> tuple[Loop | None, Loop | None]:
+    """Return the loop of the states common to all samples and the loop of the others.
+
+    Args:
+        plan: the schedule of the program.
+        share: let logistic functions share an exponential.
+    """
+    return _loop(plan, plan.common, share), _loop(plan, plan.step, share)
+
+
+def _loop(plan: Schedule, numbers: Sequence[int], share: bool) -> Loop | None:
+    if not numbers:
+        return None
+    states = tuple(plan.leaf(k) for k in numbers)
+    waveforms = [Input(b.name, b.size) for b in plan.program.inputs if b.mode == "waveform"]
+    rates = LoopRates(states, waveforms)
+    roots: list[Expr] = [
+        add(state, mul(STEP_SIZE, plan.derivatives[k])) for state, k in zip(states, numbers, strict=True)
+    ]
+    outputs = _outputs(plan)
+    if outputs is not None and rates.moves(outputs):
+        roots.append(outputs)
+    roots = collapse(roots, rates.fixed)
+    logits = roots[-1] if len(roots) > len(states) else None
+    loop = Loop(rates, states, tuple(numbers), tuple(roots[: len(states)]), logits)
+    for expr in frontier(roots, rates.moves):
+        rate = rates(expr)
+        if rate is Rate.STEP:
+            if isinstance(expr, Input):
+                loop.driven.append(expr)
+        else:
+            {Rate.PARAMETER: loop.parameters, Rate.SAMPLE: loop.samples, Rate.TIME: loop.times}[rate].append(expr)
+    if share:
+        moving = [node for node in postorder(*roots) if rates.moves(node)]
+        loop.groups = groups(moving, AffineForms(rates.fixed), rates.fixed)
+    return loop
+
+
+def _outputs(plan: Schedule) -> Expr | None:
+    """Return the logits, one lane a class, as one expression."""
+    place = {name: (k, lane) for k, o in enumerate(plan.program.observables) for lane, name in enumerate(o.lanes)}
+    parts: list[Expr] = []
+    lanes: list[int] = []
+    family = -1
+    for name in (*plan.program.outputs, None):
+        number, lane = place[name] if name is not None else (-1, 0)
+        if number != family:
+            if lanes:
+                value = widen(plan.observed[family], len(plan.program.observables[family].lanes))
+                parts.append(gather(value, Index(np.array(lanes))))
+            family, lanes = number, []
+        lanes.append(lane)
+    return concat(parts) if parts else None
+
+
+_COSTLY_UNARY = frozenset({"neg", "abs", "sign", "floor", "ceil", "round", "not"})
+
+
+def _costly(node: Expr) -> bool:
+    """Whether it is cheaper to keep the value for the backward pass than to compute it again."""
+    if isinstance(node, Unary):
+        return node.op not in _COSTLY_UNARY
+    if isinstance(node, Binary):
+        return node.op in ("div", "pow")
+    return isinstance(node, MatVec | ScatterAdd | Interpolate)
+
+
+@dataclass(slots=True, eq=False)
+class Backward:
+    """The adjoint of one step of a loop, for some of its reads.
+
+    ``state_adjoints[k]`` maps the adjoints of the next states (``next_adjoints``) and of the logits
+    (``output_adjoint``) to the adjoint of state ``k``; ``gradients`` are what one step of one sample adds to the
+    gradient of a read.  ``kept`` are inner values of the forward step that they read.
+    """
+
+    loop: Loop
+    next_adjoints: tuple[Unknown, ...]
+    output_adjoint: Unknown | None
+    state_adjoints: tuple[Expr, ...]
+    gradients: dict[Expr, Expr]
+    kept: tuple[Expr, ...]
+    parameters: list[Expr]  # fixed values that only the adjoint reads
+
+
+def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
+    """Return the adjoint of a step of ``loop``, with gradients of the reads in ``wanted``."""
+    ahead = tuple(Unknown(f"adjoint of {state.name}", state.size) for state in loop.states)
+    seeds: dict[Expr, Expr] = {}
+    for update, seed in zip(loop.updates, ahead, strict=True):
+        seeds[update] = add(seeds[update], seed) if update in seeds else seed
+    logits = None
+    if loop.outputs is not None:
+        logits = Unknown("adjoint of the outputs", loop.outputs.size)
+        seeds[loop.outputs] = add(seeds[loop.outputs], logits) if loop.outputs in seeds else logits
+    found = adjoints(seeds, [*loop.states, *wanted])
+    results = collapse([found[e] for e in (*loop.states, *wanted)], loop.rates.fixed)
+    state_adjoints = tuple(results[: len(loop.states)])
+    gradients = {e: g for e, g in zip(wanted, results[len(loop.states) :], strict=True) if g is not ZERO}
+    forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}
+    keep = {node for node in forward if _costly(node)}
+    leaves: set[Expr] = {*loop.states, *loop.reads, *keep}
+
+    def inside(node: Expr) -> bool:
+        return node not in leaves and not loop.rates.fixed(node)
+
+    read = frontier(results, inside)
+    given = {*loop.reads}
+    return Backward(
+        loop,
+        ahead,
+        logits,
+        state_adjoints,
+        gradients,
+        tuple(e for e in read if e in keep),
+        [e for e in read if e not in given and not isinstance(e, Const) and loop.rates.fixed(e)],
+    )

@@ -1,0 +1,203 @@
+"""Expressions evaluated by torch: what a kernel is handed, and the signals computed from what it returns.
+
+A value has the lane shape of its expression behind any leading axes (time, batch), which broadcast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netc.emit import support
+from netc.emit.rewrite import TransposedInverse
+from netc.ir.nodes import (
+    Assemble,
+    Binary,
+    Columns,
+    Concat,
+    Const,
+    Expr,
+    Gather,
+    Index,
+    Interpolate,
+    MatVec,
+    ScatterAdd,
+    Select,
+    Solve,
+    Transpose,
+    Unary,
+    postorder,
+)
+from netc.kernels.loops import Unsupported
+
+Operation = Callable[..., Tensor]
+
+
+class Evaluator:
+    """Computes some expressions from given ones, in the type of the given values."""
+
+    def __init__(self, roots: Sequence[Expr], given: Sequence[Expr]) -> None:
+        """``given`` are leaves or inner expressions whose values each call brings."""
+        self._roots = tuple(roots)
+        self._given = tuple(given)
+        known = set(given)
+        self._steps: list[tuple[Expr, Operation, tuple[Expr, ...]]] = []
+        needed = _needed(roots, known)
+        for node in postorder(*roots):
+            if node in needed and node not in known and not isinstance(node, Const):
+                self._steps.append((node, _operation(node), node.children))
+
+    @property
+    def reads(self) -> set[Expr]:
+        """Those of the given expressions that are needed."""
+        return _needed(self._roots, set(self._given)) & set(self._given)
+
+    def __call__(self, values: Mapping[Expr, Tensor], dtype: torch.dtype) -> list[Tensor]:
+        """Return the values of the roots.
+
+        Raises:
+            KeyError: where a given value that is needed is missing.
+        """
+        known = dict(values)
+
+        def value(node: Expr) -> Tensor:
+            if isinstance(node, Const) and node not in known:
+                known[node] = torch.tensor([node.value], dtype=dtype)
+            return known[node]
+
+        for node, operation, children in self._steps:
+            known[node] = operation(*(value(child) for child in children))
+        return [value(root) for root in self._roots]
+
+
+def _needed(roots: Sequence[Expr], known: set[Expr]) -> set[Expr]:
+    found: set[Expr] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            if node not in known:
+                stack.extend(node.children)
+    return found
+
+
+_UNARY: dict[str, Operation] = {
+    "exp": support.exp,
+    "not": lambda x: (x == 0.0).to(x.dtype),
+    **{
+        op: getattr(torch, op)
+        for op in ("neg", "log", "sqrt", "abs", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
+    },
+    **{op: getattr(torch, op) for op in ("asinh", "acosh", "atanh", "floor", "ceil", "round", "sign", "sigmoid")},
+}
+
+_BINARY: dict[str, Operation] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "pow": torch.pow,
+    "min": torch.minimum,
+    "max": torch.maximum,
+    **{
+        op: partial(lambda f, a, b: f(a, b).to(a.dtype), getattr(torch, op))
+        for op in ("lt", "le", "gt", "ge", "eq", "ne")
+    },
+    "and": lambda a, b: ((a != 0.0) & (b != 0.0)).to(a.dtype),
+    "or": lambda a, b: ((a != 0.0) | (b != 0.0)).to(a.dtype),
+}
+
+
+def _operation(node: Expr) -> Operation:
+    match node:
+        case Unary():
+            return _UNARY[node.op]
+        case Binary(op="min" | "max") if isinstance(node.a, Const) or isinstance(node.b, Const):
+            return _bounded(node)
+        case Binary():
+            return _aligned(node, _BINARY[node.op])
+        case Select():
+            return _aligned(node, lambda condition, a, b: torch.where(condition != 0.0, a, b))
+        case Gather():
+            return _gather(node.index, node.x.shape[-1])
+        case ScatterAdd():
+            return _scatter(node)
+        case Concat():
+            return support.concat
+        case Columns():
+            return support.columns
+        case Assemble():
+            return _assemble(node)
+        case MatVec():
+            return _matvec
+        case Solve():
+            return support.solve
+        case Transpose():
+            return lambda matrix: matrix.mT
+        case TransposedInverse():
+            return lambda matrix: torch.linalg.inv(matrix).mT
+        case Interpolate():
+            return support.interpolate
+    raise Unsupported(f"no value of a {type(node).__name__} {getattr(node, 'name', '')}".rstrip())
+
+
+def _aligned(node: Expr, operation: Operation) -> Operation:
+    """Give operands with one lane axis a second one where the result is a matrix."""
+    missing = [len(node.shape) > 1 and len(child.shape) == 1 for child in node.children]
+    if not any(missing):
+        return operation
+
+    def run(*operands: Tensor) -> Tensor:
+        return operation(*(x.unsqueeze(-2) if add else x for x, add in zip(operands, missing, strict=True)))
+
+    return run
+
+
+def _bounded(node: Binary) -> Operation:
+    """The least or largest of a value and a constant; in a tie the gradient is that of the value, as in the module."""
+    bound = node.b if isinstance(node.b, Const) else node.a
+    limit = bound.value if isinstance(bound, Const) else 0.0
+    side = {"min": "max", "max": "min"}[node.op]
+    first = bound is node.b
+
+    def run(a: Tensor, b: Tensor) -> Tensor:
+        return torch.clamp(a if first else b, **{side: limit})
+
+    return run
+
+
+def _gather(index: Index, lanes: int) -> Operation:
+    array = index.array
+    if lanes == 1:
+        return lambda x: x.expand(*x.shape[:-1], len(array))
+    steps = np.diff(array)
+    if len(array) > 1 and (steps == steps[0]).all() and steps[0] > 0:
+        picked = slice(int(array[0]), int(array[-1]) + 1, int(steps[0]))
+        return lambda x: x[..., picked]
+    at = torch.tensor(array)
+    return lambda x: x.index_select(-1, at)
+
+
+def _scatter(node: ScatterAdd) -> Operation:
+    if node.lanes == 1 and node.x.shape[-1] > 1:
+        return lambda x: x.sum(-1, keepdim=True)
+    at = torch.tensor(node.index.array)
+    return lambda x: support.scatter_add(x, at, node.lanes)
+
+
+def _assemble(node: Assemble) -> Operation:
+    rows, columns = node.shape
+    at = node.rows.array * columns + node.columns.array
+    if len(at) == rows * columns and (at == np.arange(len(at))).all():
+        return lambda x: x.expand(*x.shape[:-1], len(at)).unflatten(-1, (rows, columns))
+    flat = torch.tensor(at)
+    return lambda x: support.assemble(x, flat, rows, columns)
+
+
+def _matvec(x: Tensor, matrix: Tensor) -> Tensor:
+    return x @ matrix if matrix.ndim == 2 else support.vector_matrix(x, matrix)
