@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import netc.parse.ast as ast
 from netc.diagnostics import Span
@@ -22,14 +22,32 @@ from netc.elaborate.functions import (
 from netc.ir.build import select
 from netc.ir.nodes import Const, Expr, Slot, Time
 
-if TYPE_CHECKING:
-    from netc.elaborate.scopes import Definition, Scope
-
 _POWERS = frozenset({"pow", "pwr"})
 
 # Functions that call one another grow exponentially: how many calls one expression, and a whole deck, may expand into.
 _MOST_CALLS = 10_000
 _MOST_CALLS_IN_ALL = 2_000_000
+
+
+class Functions(Protocol):
+    """Where a text stands: the ``.func`` it can call."""
+
+    def find_function(self, name: str) -> tuple[ast.Func, Functions] | None:
+        """Return the ``.func`` called ``name`` and where it is defined."""
+
+    def visible_functions(self) -> set[str]:
+        """Return the names of all ``.func`` in reach."""
+
+
+class Numbers(Protocol):
+    """Where a text is used: what its parameters are."""
+
+    @property
+    def definition(self) -> Functions:
+        """Where the text stands."""
+
+    def resolve(self, name: str, span: Span) -> Value:
+        """Return the value of the parameter ``name``; NaN after an error."""
 
 
 @dataclass(slots=True)
@@ -48,7 +66,7 @@ class _Environment:
     An argument is translated where it is used but stands where it was written: ``f(f(x))`` is no recursion.
     """
 
-    definition: Definition
+    definition: Functions
     formals: dict[str, _Argument]
     functions: tuple[str, ...] = ()
 
@@ -65,7 +83,7 @@ class Translator(ABC):
 
     functions: dict[str, Function]
 
-    def __init__(self, context: Context, definition: Definition) -> None:
+    def __init__(self, context: Context, definition: Functions) -> None:
         self.context = context
         self.failed = False
         self._environment = _Environment(definition, {})
@@ -202,7 +220,7 @@ class Translator(ABC):
             node.span,
         )
 
-    def _expand(self, node: ast.Call, env: _Environment, function: ast.Func, home: Definition) -> Expr:
+    def _expand(self, node: ast.Call, env: _Environment, function: ast.Func, home: Functions) -> Expr:
         if len(node.arguments) != len(function.formals):
             return self._wrong_count(node, len(function.formals))
         if function.name in env.functions:
@@ -237,7 +255,7 @@ class NumberTranslator(Translator):
 
     functions = NUMBER_FUNCTIONS
 
-    def __init__(self, context: Context, scope: Scope) -> None:
+    def __init__(self, context: Context, scope: Numbers) -> None:
         super().__init__(context, scope.definition)
         self.scope = scope
 
@@ -289,7 +307,7 @@ class TemplateTranslator(Translator):
 
     functions = SIGNAL_FUNCTIONS
 
-    def __init__(self, context: Context, definition: Definition) -> None:
+    def __init__(self, context: Context, definition: Functions) -> None:
         super().__init__(context, definition)
         self.template = Template(Const(0.0))
         self._names: dict[str, Expr] = {}

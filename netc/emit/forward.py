@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netc.emit.constants import Constants
 from netc.emit.expression import Scope
 from netc.emit.observe import Observer
-from netc.emit.schedule import Schedule
-from netc.emit.text import Names, lanes_text, literal, place, plain
-from netc.ir.nodes import Expr, Input, Parameter, State, Time, postorder
+from netc.emit.stages import Stages
+from netc.emit.text import lanes_text, literal, place, plain
+from netc.ir.nodes import Input, State, Time, postorder
 
 _SIGNATURE = (
     "def forward(self, steps, dt, inputs=None, *, observe=None, state=None, first_step=0, values=None):",
@@ -17,38 +16,8 @@ _SIGNATURE = (
 )
 
 
-class Forward:
+class Forward(Stages):
     """Writes ``prepare`` and ``forward`` for one schedule."""
-
-    def __init__(self, plan: Schedule, constants: Constants, names: Names) -> None:
-        self.plan = plan
-        self.constants = constants
-        self.names = names
-        program = plan.program
-        self.state_names = [names.fresh(s.name, "x") for s in program.states]
-        self.row_names = [names.fresh(f"{n}_rows", "x_rows") for n in self.state_names]
-        self.derivative_names = [names.fresh(f"d_{n}", "dx") for n in self.state_names]
-        self.input_names = [names.fresh(b.name, "u") for b in program.inputs]
-        self.parameter_names = {Parameter(b.name, len(b.values)): names.fresh(b.name, "p") for b in program.parameters}
-        # What one stage hands to the next, by name.
-        self.prepared: dict[Expr, str] = {
-            e: self.parameter_names[e] if isinstance(e, Parameter) else names.numbered("p") for e in plan.parameters
-        }
-        self.waveforms = {e: "time" if isinstance(e, Time) else names.numbered("w") for e in plan.waveforms}
-        self.samples = {
-            e: self.input_names[self._input_number(e)] if isinstance(e, Input) else names.numbered("s")
-            for e in plan.samples
-        }
-        self.sequences = {
-            e: self.row_names[self._state_number(e)] if isinstance(e, State) else names.numbered("q")
-            for e in plan.sequences
-        }
-
-    def _state_number(self, leaf: State) -> int:
-        return next(k for k, block in enumerate(self.plan.program.states) if block.name == leaf.name)
-
-    def _input_number(self, leaf: Input) -> int:
-        return next(k for k, block in enumerate(self.plan.program.inputs) if block.name == leaf.name)
 
     def _scope(self, dtype: str = "dtype", *, batched: bool = False) -> Scope:
         scope = Scope(self.names, self.constants, self.plan.rates, dtype, batched=batched)
@@ -245,7 +214,7 @@ class Forward:
         reads: dict[str, str] = {}
         for expr in plan.step_reads:
             if isinstance(expr, Input):
-                source = self.input_names[self._input_number(expr)]
+                source = self.input_names[self.input_number(expr)]
             else:
                 source = self.sequences.get(expr) or self.waveforms[expr]
             reads[source] = self.names.numbered("u_now" if isinstance(expr, Input) else "w_now")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from netc.emit.expression import Scope
 from netc.emit.schedule import frontier
+from netc.emit.stages import Stages
 from netc.emit.text import lanes_text, plain
 from netc.ir.nodes import Expr, Input, Rate, postorder
-
-if TYPE_CHECKING:
-    from netc.emit.forward import Forward
 
 Families = tuple[int, ...]
 
@@ -18,13 +14,13 @@ Families = tuple[int, ...]
 class Observer:
     """Writes the part of ``forward`` that computes the signals asked for, shape (steps + 1, batch, lanes)."""
 
-    def __init__(self, forward: Forward) -> None:
-        self._forward = forward
-        self._plan = forward.plan
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self._plan = stages.plan
         self._readers: dict[Expr, set[int]] = {}
         self._outside: set[Expr] = set()
-        plan = forward.plan
-        given = {*forward.prepared, *forward.samples, *forward.sequences, *forward.waveforms}
+        plan = stages.plan
+        given = {*stages.prepared, *stages.samples, *stages.sequences, *stages.waveforms}
         for family, root in enumerate(plan.observed):
             outside = set(frontier([root], lambda e: e not in given))
             self._outside |= outside
@@ -63,12 +59,12 @@ class Observer:
 
     def lines(self) -> list[str]:
         """Return statements that fill ``found`` with the families asked for."""
-        forward, plan = self._forward, self._plan
-        scope = Scope(forward.names, forward.constants, plan.rates, "dtype")
-        for known, suffix in ((forward.prepared, ""), (forward.samples, ""), (forward.waveforms, ".unsqueeze(1)")):
+        stages, plan = self._stages, self._plan
+        scope = Scope(stages.names, stages.constants, plan.rates, "dtype")
+        for known, suffix in ((stages.prepared, ""), (stages.samples, ""), (stages.waveforms, ".unsqueeze(1)")):
             for expr, name in known.items():
                 scope.know(expr, name + suffix)
-        for expr, name in forward.sequences.items():
+        for expr, name in stages.sequences.items():
             scope.know(expr, f"{name}.unsqueeze(1)")
         lines = ["# the signals asked for, all steps at once (steps + 1, batch, lanes)", "found = {}"]
         lines += self._histories(scope)
@@ -84,7 +80,7 @@ class Observer:
             scope.plan(roots)
             start = len(scope.lines)
             for root in roots:
-                scope.assign(forward.names.numbered("o"), root)
+                scope.assign(stages.names.numbered("o"), root)
             lines += [f"if {self._condition(families)}:", *(f"    {line}" for line in scope.lines[start:])]
         for family, (root, signal) in enumerate(zip(plan.observed, plan.program.observables, strict=True)):
             scope.plan([root])
@@ -106,10 +102,10 @@ class Observer:
         return read
 
     def _histories(self, scope: Scope) -> list[str]:
-        forward, plan = self._forward, self._plan
+        stages, plan = self._stages, self._plan
         lines = []
         for number in range(len(plan.program.states)):
-            leaf, rows = plan.leaf(number), forward.row_names[number]
+            leaf, rows = plan.leaf(number), stages.row_names[number]
             if leaf not in self._readers:
                 continue
             axis = ".unsqueeze(1)" if number in plan.common else ""
@@ -118,7 +114,7 @@ class Observer:
             else:
                 lines += [f"if keep_{number}:", f"    {rows} = torch.stack({rows}){axis}"]
                 scope.know(leaf, rows)
-        for block, name in zip(plan.program.inputs, forward.input_names, strict=True):
+        for block, name in zip(plan.program.inputs, stages.input_names, strict=True):
             source = Input(block.name, block.size)
             if source not in self._readers:
                 continue
