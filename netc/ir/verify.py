@@ -45,10 +45,13 @@ def verify(program: Program) -> None:
             raise ValueError(f"{place} has shape {root.shape}, not {(size,)}")
     checked: set[Expr] = set()
     for place, _, root in roots:
-        for node in postorder(root):
+        stack = [root]
+        while stack:
+            node = stack.pop()
             if node not in checked:
                 checked.add(node)
                 _check(node, place, leaves)
+                stack.extend(node.children)
     for state in program.states:
         if any(isinstance(node, State) for node in postorder(state.initial)):
             raise ValueError(f"the initial value of {state.name} reads a state")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import networkx as nx
+
 from netc.diagnostics import Diagnostics, NetcError
 from netc.elaborate.circuit import Branch, Circuit, Value
-from netc.ir.build import ZERO, add, neg
-from netc.ir.nodes import Concat, Expr, Index
+from netc.ir.build import ZERO, add, neg, sub
+from netc.ir.nodes import Concat, Expr, Index, Unknown, postorder
 from netc.ir.program import AlgebraicBlock, InputBlock, Observable, Program, StateBlock
 from netc.lower.equations import INPUT, Definition, Equations, gather
 from netc.lower.families import Families, sort_into_families, value_form
@@ -193,7 +195,42 @@ def _algebraic(equations: Equations) -> tuple[AlgebraicBlock, ...]:
         else:
             together[definition.level].append(definition)
     blocks += [((level, -1), _block(equations, group)) for level, group in together.items()]
-    return tuple(block for _, block in sorted(blocks, key=lambda b: b[0]))
+    return _in_order([block for _, block in sorted(blocks, key=lambda b: b[0])])
+
+
+def _in_order(blocks: list[AlgebraicBlock]) -> tuple[AlgebraicBlock, ...]:
+    """Bring blocks behind those they read; those that read each other become one.
+
+    The levels of quantities give this order but for derivatives that sources which sense currents pass on.
+    """
+    home = {unknown: k for k, block in enumerate(blocks) for unknown in block.unknowns}
+    graph: nx.DiGraph = nx.DiGraph()
+    graph.add_nodes_from(range(len(blocks)))
+    for k, block in enumerate(blocks):
+        roots = block.residuals if block.explicit is None else (block.explicit,)
+        graph.add_edges_from((home[node], k) for node in postorder(*roots) if isinstance(node, Unknown))
+    if all(first < second or (first == second and blocks[first].explicit is None) for first, second in graph.edges):
+        return tuple(blocks)
+    whole = nx.condensation(graph)
+    first = {n: min(members) for n, members in whole.nodes(data="members")}
+    order = nx.lexicographical_topological_sort(whole, key=first.__getitem__)
+    return tuple(_joined([blocks[k] for k in sorted(whole.nodes[n]["members"])]) for n in order)
+
+
+def _joined(blocks: list[AlgebraicBlock]) -> AlgebraicBlock:
+    if len(blocks) == 1:
+        return blocks[0]
+    return AlgebraicBlock(
+        tuple(unknown for block in blocks for unknown in block.unknowns),
+        tuple(
+            residual
+            for block in blocks
+            for residual in (block.residuals if block.explicit is None else (sub(block.unknowns[0], block.explicit),))
+        ),
+        None,
+        tuple(lanes for block in blocks for lanes in block.lanes),
+        tuple(spans for block in blocks for spans in block.spans),
+    )
 
 
 def _block(equations: Equations, group: list[Definition]) -> AlgebraicBlock:

@@ -12,6 +12,8 @@ from netc.parse import ast
 from netc.parse.lines import LogicalLine
 from netc.parse.numbers import power_of_ten
 
+_LONGEST = 300  # fewer digits than overflow a double
+
 _WORD = r"[a-z0-9_.:#!/+\-]+"
 _NUMBER = r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:(meg|[tgkmunpf])|(e[+-]?[0-9]{1,2}))?"
 _TWO_NODES = re.compile(rf"([rclvi]{_WORD}|[rclvi])[ \t]+({_WORD})[ \t]+({_WORD})[ \t]+{_NUMBER}")
@@ -32,7 +34,7 @@ class FastReader:
         """Return the card, or ``None`` where the grammar has to decide."""
         text = line.text
         letter = text[0]
-        if len(line.pieces) > 1 or line.raw[-1] in "MF":
+        if len(line.pieces) > 1 or line.raw[-1] in "MF" or len(text) > _LONGEST:
             return None
         share = self._names.setdefault
         if letter in "rclvi":
