@@ -44,6 +44,25 @@ def test_a_spiking_mif_cell_agrees() -> None:
     assert found.times.shape == found.values["v"].shape == (2001,)
 
 
+def test_only_what_lies_after_the_start_time_is_compared() -> None:
+    """A difference before it goes unnoticed, the same one after it does not."""
+
+    def early(dt: float, steps: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+        times, names, values = simulate_rc(dt, steps)
+        return times, list(names), np.where(times[:, None] < 1.995e-3, values + 1.0, values)
+
+    late = Timing(tstep=1e-5, tstop=5e-3, tstart=2e-3)
+    found = validate(parse_text(RC), early, late, tolerance=0.02)
+    assert found.passed
+    assert found.order == pytest.approx(1.0, abs=0.02)
+    assert found.times[0] == pytest.approx(2e-3)
+    assert found.waveforms.times[0] == pytest.approx(2e-3, abs=1e-5)
+    assert found.nodes["out"].spikes == (3, 3)
+    assert not validate(parse_text(RC), early, RC_TIMING, tolerance=0.02).passed
+    with pytest.raises(NetcError, match="starts to save"):
+        validate(parse_text(RC), early, late, tstop=1e-3)
+
+
 def test_the_report_is_the_contract() -> None:
     report = json.loads(
         json.dumps(validate(parse_text(RC), simulate_rc, RC_TIMING, dt=2e-5).to_json(), allow_nan=False)

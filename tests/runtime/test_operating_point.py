@@ -196,3 +196,12 @@ def test_with_initial_starts_a_run_at_rest():
     assert twice.parameters[-1].name == "initial_v_"
     with pytest.raises(ValueError, match="no state block 'z'"):
         with_initial(circuit, {"z": ONE})
+
+
+def test_a_guess_picks_one_of_two_operating_points():
+    v = State("v")
+    latch = program(state("v", ["q"], mul(1e3, sub(v, mul(v, mul(v, v))))))
+    assert operating_point(latch)["v"] == pytest.approx([0.0])
+    assert operating_point(latch, guess={"q": 0.8, "elsewhere": 5.0})["v"] == pytest.approx([1.0])
+    assert operating_point(latch, guess={"q": -0.8})["v"] == pytest.approx([-1.0])
+    assert operating_point(latch, guess={"q": -0.8}, held={"q": 0.5})["v"] == pytest.approx([0.5])

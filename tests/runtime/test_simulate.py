@@ -124,3 +124,10 @@ def test_memory_estimate_is_within_a_factor_of_two() -> None:
     measured = sum(kept.values())
     assert found.requires_grad
     assert 0.5 < memory_estimate(program, steps, 1) / measured < 2.0
+
+
+def test_rows_since_a_start_time() -> None:
+    found = simulate(programs.mif(), dt=1e-5, steps=10)
+    late = found.since(3e-5)
+    assert late.times.tolist() == found.times[3:].tolist()
+    assert torch.equal(late.values, found.values[3:])
