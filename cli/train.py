@@ -48,6 +48,13 @@ from .common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, s
     show_default=True,
     help="Floating type of the states.",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "cpp"]),
+    default="auto",
+    show_default=True,
+    help="PyTorch, or a fused C++ kernel (where a C++ compiler is present).",
+)
 @click.option("--device", default="cpu", show_default=True, help="A torch device.")
 @click.option("--out", type=FILE, metavar="DIR", help="Run folder.  [runs/DECK-DATA]")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")

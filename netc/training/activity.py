@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from netc.training.contract import CircuitModule
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +19,6 @@ class Activity:
 
     spikes_per_neuron: float
     share_of_time: float
-
-
-def measure(
-    module: CircuitModule, amplitudes: Tensor, nodes: Sequence[str], *, steps: int, dt: float, threshold: float
-) -> Activity:
-    """Simulate one batch and count.
-
-    Args:
-        module: the circuit.
-        amplitudes: ``(batch, FEATURES)``.
-        nodes: membranes to watch.
-        steps: time steps.
-        dt: time step in seconds.
-        threshold: in volts.
-    """
-    with torch.no_grad():
-        voltages, _ = module(steps, dt, amplitudes, observe=tuple(nodes))
-    return count(voltages, threshold)
 
 
 def count(voltages: Tensor, threshold: float) -> Activity:

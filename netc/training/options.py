@@ -12,6 +12,7 @@ import torch
 from netc.diagnostics import Diagnostics, NetcError
 
 SCHEDULES = ("cosine", "exponential", "constant")
+BACKENDS = ("auto", "torch", "cpp")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -38,6 +39,7 @@ class TrainingOptions:
         activity_nodes: globs of the nodes whose spikes are counted; see :func:`~netc.training.contract.membranes`.
         dtype: ``float32`` or ``float64``.
         device: a torch device.
+        backend: ``auto`` (a fused kernel where there can be one), ``torch`` or ``cpp``.
     """
 
     epochs: int = 10
@@ -57,6 +59,7 @@ class TrainingOptions:
     activity_nodes: tuple[str, ...] = ()
     dtype: str = "float32"
     device: str = "cpu"
+    backend: str = "auto"
 
     def check(self) -> None:
         """Refuse values that make no sense, all at once.
@@ -80,6 +83,8 @@ class TrainingOptions:
             found.error(f"--input-dropout must be at least 0 and below 1, not {self.input_dropout}")
         if self.schedule not in SCHEDULES:
             found.error(f"unknown schedule {self.schedule!r}", hint=f"one of {', '.join(SCHEDULES)}")
+        if self.backend not in BACKENDS:
+            found.error(f"unknown backend {self.backend!r}", hint=f"one of {', '.join(BACKENDS)}")
         if self.dtype not in _DTYPES:
             found.error(f"unknown dtype {self.dtype!r}", hint=f"one of {', '.join(_DTYPES)}")
         try:

@@ -22,6 +22,7 @@ class TrainingResult:
         activity: share of time steps those membranes are above the threshold.
         steps: time steps per sample.
         dt: time step in seconds.
+        backend: what ran the circuit, ``torch`` or ``cpp``.
         data: the data set's name.
         data_order: which samples, in which order.
         train_available: training samples of the whole set.
@@ -39,6 +40,7 @@ class TrainingResult:
     activity: float
     steps: int
     dt: float
+    backend: str
     data: str
     data_order: str
     train_available: int

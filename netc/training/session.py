@@ -15,9 +15,10 @@ from netc.data import Dataset
 from netc.diagnostics import NetcError
 from netc.training import activity, batches
 from netc.training.contract import CircuitModule
+from netc.training.engines import Engine
 from netc.training.options import TrainingOptions
 from netc.training.timing import Steps
-from netc.training.unroll import mean_log_probabilities, negative_log_likelihood
+from netc.training.unroll import negative_log_likelihood
 
 
 @dataclass(slots=True)
@@ -58,14 +59,20 @@ class Session:
     """A module, its optimiser and a position in the samples; everything a checkpoint restores."""
 
     def __init__(
-        self, module: CircuitModule, dataset: Dataset, options: TrainingOptions, steps: Steps, nodes: tuple[str, ...]
+        self,
+        module: CircuitModule,
+        engine: Engine,
+        dataset: Dataset,
+        options: TrainingOptions,
+        steps: Steps,
+        nodes: tuple[str, ...],
     ) -> None:
-        """``nodes`` are the membranes whose spikes are counted."""
+        """``engine`` runs the circuit with the values of ``module``; ``nodes`` are the membranes whose spikes count."""
         self.module = module
+        self.engine = engine
         self.options = options
         self.steps = steps
         self.nodes = nodes
-        self.chunk = options.chunk or 0
         self.device = torch.device(options.device)
         self.train_x, self.train_y = torch.from_numpy(dataset.train_x), torch.from_numpy(dataset.train_y)
         self.test_x, self.test_y = torch.from_numpy(dataset.test_x), torch.from_numpy(dataset.test_y)
@@ -100,8 +107,7 @@ class Session:
             )
 
         self.optimiser.zero_grad(set_to_none=True)
-        scores = self._scores(samples, self.chunk)
-        loss = negative_log_likelihood(scores, labels)
+        loss, scores = self.engine.learn(samples, labels)
         if not math.isfinite(loss.item()):
             raise self._diverged(samples)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -118,14 +124,14 @@ class Session:
 
         sums = at.sums
         sums.loss += loss.item() * len(labels)
-        sums.correct += int((scores.detach().argmax(dim=-1) == labels).sum())
+        sums.correct += int((scores.argmax(dim=-1) == labels).sum())
         sums.seen += len(labels)
         sums.gradient_norm += norm
         spent = time.perf_counter() - started
         sums.seconds += spent
         at.seconds += spent
         at.batch += 1
-        return scores.detach()
+        return scores
 
     def finish_epoch(self) -> dict[str, Any]:
         """Close the epoch whose batches are all done; return its metrics."""
@@ -154,14 +160,7 @@ class Session:
 
     def activity(self, samples: Tensor) -> activity.Activity:
         """Return how busy the membranes are on these samples."""
-        return activity.measure(
-            self.module,
-            self.amplitudes(samples),
-            self.nodes,
-            steps=self.steps.count,
-            dt=self.steps.dt,
-            threshold=self.options.spike_threshold,
-        )
+        return activity.count(self.engine.signals(self.amplitudes(samples), self.nodes), self.options.spike_threshold)
 
     def score(self, samples: Tensor, labels: Tensor, stop: Callable[[], bool] = lambda: False) -> Score | None:
         """Classify samples by the largest mean log-probability; ``None`` if ``stop`` said so on the way.
@@ -176,7 +175,7 @@ class Session:
                     return None
                 part = self.amplitudes(samples[first : first + self.options.batch])
                 wanted = labels[first : first + self.options.batch].to(self.device)
-                scores = self._scores(part, 0)
+                scores = self.engine.scores(part)
                 if not bool(torch.isfinite(scores).all()):
                     raise self._diverged(part)
                 loss += negative_log_likelihood(scores, wanted).item() * len(wanted)
@@ -222,16 +221,6 @@ class Session:
             )
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise NetcError(f"the checkpoint is not one of this version of netc: {error}") from error
-
-    def _scores(self, samples: Tensor, chunk: int) -> Tensor:
-        return mean_log_probabilities(
-            self.module,
-            samples,
-            steps=self.steps.count,
-            dt=self.steps.dt,
-            logit_scale=self.options.logit_scale,
-            chunk=chunk,
-        )
 
     def _place(self) -> str:
         return f"epoch {self.position.epoch + 1}, batch {self.position.batch + 1} of {self.batches}"

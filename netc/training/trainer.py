@@ -14,6 +14,7 @@ from netc.data import Dataset
 from netc.diagnostics import NetcError
 from netc.training import checkpoint, memory, timing
 from netc.training.contract import CircuitModule, Compilation, check_runnable, check_trainable, membranes
+from netc.training.engines import TorchEngine, choose
 from netc.training.interruption import StopRequest, TrainingInterrupted
 from netc.training.options import FREE_ON_RESUME, TrainingOptions
 from netc.training.progress import Reporter
@@ -60,9 +61,9 @@ def train(
             hint="go on with it by --resume, or pass another folder with --out",
         )
     torch.manual_seed(options.seed)
-    session = _session(compilation, dataset, options, check_trainable)
-    config = _config(compilation, dataset, session)
     reporter = Reporter(console)
+    session = _session(compilation, dataset, options, check_trainable, reporter.say)
+    config = _config(compilation, dataset, session)
     for line in timing.check_stable(compilation.program, session.steps.dt):
         reporter.say(f"warning: {line}")
     if resume:
@@ -72,7 +73,7 @@ def train(
         _check_same_run(folder.read_json(CONFIG), config)
         session.restore(state)
     folder.create()
-    session.chunk = _choose_chunk(session, reporter)
+    _choose_chunk(session, reporter)
     config["deck"]["file"] = folder.write_deck(compilation)
     folder.write_json(CONFIG, config)
     folder.write_json(VERSIONS, versions())
@@ -144,6 +145,7 @@ def _session(
     dataset: Dataset,
     options: TrainingOptions,
     check: Callable[[CircuitModule, Dataset], None],
+    notify: Callable[[str], None],
 ) -> Session:
     program = compilation.program
     for block in program.inputs:
@@ -156,7 +158,9 @@ def _session(
     module.to(torch.device(options.device))
     check(module, dataset)
     nodes = membranes(module, options.activity_nodes)
-    return Session(module, dataset, options, timing.resolve(program.timing, options), nodes)
+    steps = timing.resolve(program.timing, options)
+    engine = choose(program, module, options, steps, notify)
+    return Session(module, engine, dataset, options, steps, nodes)
 
 
 def _config(compilation: Compilation, dataset: Dataset, session: Session) -> dict[str, Any]:
@@ -200,8 +204,12 @@ def _check_same_run(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Non
         )
 
 
-def _choose_chunk(session: Session, reporter: Reporter) -> int:
-    options, steps = session.options, session.steps
+def _choose_chunk(session: Session, reporter: Reporter) -> None:
+    """Have the emitted module recompute where its backward pass would not fit into memory, and say so."""
+    options, steps, engine = session.options, session.steps, session.engine
+    if not isinstance(engine, TorchEngine):
+        reporter.say("running a fused C++ kernel, which keeps states only now and then for the backward pass")
+        return
     samples = session.amplitudes(session.train_x[: options.batch])
     batch = min(options.batch, len(session.train_y))
     per_step = memory.bytes_per_step(session.module, samples, batch, steps.dt)
@@ -213,7 +221,7 @@ def _choose_chunk(session: Session, reporter: Reporter) -> int:
         + (f" of {memory.megabytes(free)} free" if free is not None else "")
         + (f", recomputing by {chunk} steps" if 0 < chunk < steps.count else "")
     )
-    return chunk
+    engine.chunk = chunk
 
 
 def _learn(session: Session, folder: RunFolder, reporter: Reporter, stop: StopRequest) -> None:
@@ -271,6 +279,7 @@ def _test(
         activity=busy.share_of_time,
         steps=session.steps.count,
         dt=session.steps.dt,
+        backend=session.engine.name,
         data=dataset.name,
         data_order=dataset.order,
         train_available=dataset.train_available,
@@ -288,7 +297,7 @@ def _restored(
     state, warning = checkpoint.load(folder.directory)
     if warning:
         reporter.say(f"warning: {warning}")
-    session = _session(compilation, dataset, options, check_runnable)
+    session = _session(compilation, dataset, options, check_runnable, reporter.say)
     session.restore(state)
     return session, state
 

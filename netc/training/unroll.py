@@ -2,7 +2,8 @@
 
 Source: MEMprop (P. Zhou et al., "Gradient-based Neuromorphic Learning on Dynamical RRAM Arrays", arXiv
 2206.12992), section IV-C: negative log-likelihood of the output membrane potentials at every step, summed over
-time, differentiated through every device state (BPTT, no surrogate gradient).  Here the sum is a mean over time, so that the learning rate and
+time, differentiated through every device state (BPTT, no surrogate gradient).
+Here the sum is a mean over time, so that the learning rate and
 the figure printed do not depend on the number of steps.
 """
 

@@ -56,3 +56,27 @@ def test_an_unstable_step_is_refused_with_names(tmp_path: Path, compilation: Com
         train(compilation, DATA, replace(OPTIONS, dt=1e-3), directory=tmp_path / "run", console=_quiet())
     assert "v(m1_" in str(caught.value) and "needs dt <=" in str(caught.value) and "--dt" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_kernel_and_pytorch_train_alike(tmp_path: Path, compilation: Compilation) -> None:
+    results = {}
+    for backend in ("cpp", "torch"):
+        options = replace(OPTIONS, epochs=2, dtype="float64", backend=backend)
+        results[backend] = train(compilation, DATA, options, directory=tmp_path / backend, console=_quiet())
+        assert results[backend].backend == backend
+    assert results["cpp"].test_loss == pytest.approx(results["torch"].test_loss, rel=1e-9)
+    assert results["cpp"].spikes_per_neuron == results["torch"].spikes_per_neuron
+
+
+def test_without_a_compiler_pytorch_runs_and_cpp_is_refused(
+    tmp_path: Path, compilation: Compilation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CXX", raising=False)
+    said = io.StringIO()
+    options = replace(OPTIONS, epochs=1)
+    result = train(compilation, DATA, options, directory=tmp_path / "auto", console=Console(file=said))
+    assert result.backend == "torch" and "C++" in said.getvalue()
+    with pytest.raises(NetcError, match="no fused kernel"):
+        train(compilation, DATA, replace(options, backend="cpp"), directory=tmp_path / "cpp", console=_quiet())
