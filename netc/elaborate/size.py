@@ -5,12 +5,8 @@ Ten instances of ten instances, nine levels deep, are a page of text and a thous
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import netc.parse.ast as ast
-
-if TYPE_CHECKING:
-    from netc.elaborate.scopes import Definition
+from netc.elaborate.scopes import Definition
 
 _ALWAYS = 500_000
 _PER_CARD = 100
