@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,7 +25,10 @@ from netc.diagnostics import NetcError
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 _LARGEST_ITEM = 16  # bytes a number in an archive, which may hold bytes as wider numbers
 # What reading an archive that others made may raise; RuntimeError and its kin for encrypted or unknown zip members.
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,8 @@ class IdxDataset:
             with np.load(path, allow_pickle=False) as archive:
                 arrays: list[NDArray[np.uint8]] = [archive[key] for key in _NPZ_KEYS]
             for key, file, array in zip(_NPZ_KEYS, self.files, arrays, strict=True):
-                if array.shape != file.shape:
-                    raise ValueError(f"{key} has the shape {array.shape}, not {file.shape}")
+                if not isinstance(array, np.ndarray) or array.shape != file.shape:  # numpy passes on what is no array
+                    raise ValueError(f"{key} is no array of shape {file.shape}")
         except _DAMAGED as error:
             raise NetcError(
                 f"{path} is not a Keras archive with {', '.join(_NPZ_KEYS)}: {error}",

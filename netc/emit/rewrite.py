@@ -58,10 +58,11 @@ class Rewriter:
     def __init__(self, rates: RateOf) -> None:
         self._rates = rates
         self._inverses: dict[Expr, TransposedInverse] = {}
+        self._done: dict[Expr, Expr] = {}
 
     def __call__(self, root: Expr) -> Expr:
         """Return ``root`` rewritten."""
-        return substitute(root, self._rewrite)
+        return substitute(root, self._rewrite, self._done)
 
     def _rewrite(self, node: Expr) -> Expr | None:
         folded = _fold(node)

@@ -10,7 +10,7 @@ The DAG knows nothing of SPICE and nothing of torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from enum import IntFlag
 from typing import Any, ClassVar, Self, TypeVar
 from weakref import WeakValueDictionary
@@ -430,15 +430,18 @@ class Entries(Expr):
         return _node(cls, (len(rows),), matrix, rows, columns)
 
 
-def postorder(*roots: Expr) -> Iterator[Expr]:
-    """Yield every expression below ``roots`` once, operands first; safe for any depth."""
+def postorder(*roots: Expr, known: Container[Expr] = ()) -> Iterator[Expr]:
+    """Yield every expression below ``roots`` once, operands first; safe for any depth.
+
+    What is in ``known`` is passed over with all below it: roots that share operands then cost no more than one.
+    """
     seen: set[int] = set()
     stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(roots)]
     while stack:
         node, expanded = stack.pop()
         if expanded:
             yield node
-        elif id(node) not in seen:
+        elif id(node) not in seen and node not in known:
             seen.add(id(node))
             stack.append((node, True))
             stack.extend((c, False) for c in reversed(node.children))
@@ -463,10 +466,13 @@ def rebuild(node: Expr, children: tuple[Expr, ...]) -> Expr:
     return type(node)(*values)
 
 
-def substitute(root: Expr, mapping: Callable[[Expr], Expr | None]) -> Expr:
-    """Replace bottom-up: ``mapping`` sees each rebuilt node and returns its replacement or ``None``."""
-    done: dict[int, Expr] = {}
-    for node in postorder(root):
-        new = rebuild(node, tuple(done[id(c)] for c in node.children))
-        done[id(node)] = mapping(new) or new
-    return done[id(root)]
+def substitute(root: Expr, mapping: Callable[[Expr], Expr | None], done: dict[Expr, Expr] | None = None) -> Expr:
+    """Replace bottom-up: ``mapping`` sees each rebuilt node and returns its replacement or ``None``.
+
+    ``done`` holds what has been replaced already, for roots that share operands; it grows.
+    """
+    done = {} if done is None else done
+    for node in postorder(root, known=done):
+        new = rebuild(node, tuple(done[c] for c in node.children))
+        done[node] = mapping(new) or new
+    return done[root]

@@ -78,9 +78,7 @@ def _rate(
     unknowns: Mapping[str, Rate],
     known: dict[Expr, Rate],
 ) -> Rate:
-    for node in postorder(root):
-        if node in known:
-            continue
+    for node in postorder(root, known=known):
         try:
             if isinstance(node, Time):
                 rate = Rate.TIME

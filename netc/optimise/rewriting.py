@@ -22,10 +22,9 @@ class Rewriter:
     def __call__(self, root: Expr) -> Expr:
         """Return ``root`` rewritten."""
         done = self._done
-        for node in postorder(root):
-            if node not in done:
-                new = build.refold(node, tuple(done[child] for child in node.children))
-                done[node] = self._rule(new) or new
+        for node in postorder(root, known=done):
+            new = build.refold(node, tuple(done[child] for child in node.children))
+            done[node] = self._rule(new) or new
         return done[root]
 
 

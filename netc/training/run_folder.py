@@ -77,7 +77,7 @@ class RunFolder:
                 f"{self.directory} is not a run folder: cannot read {name} ({error.strerror or error})",
                 hint="pass the folder that netc train wrote (its --out)",
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NetcError(f"{path} is damaged: {error}") from error
         if not isinstance(value, dict):
             raise NetcError(f"{path} is damaged: not a JSON object")
