@@ -122,7 +122,8 @@ class Compilation:
             return program
         check_rest(circuit)
         if not states_hold_the_start(circuit):
-            return with_initial(program, self._settled)
+            settled = self._settled  # by lane: given initial values sort into other families than operating points
+            return with_initial(program, {b.name: [settled[lane] for lane in b.lanes] for b in program.states})
         held = {circuit.nets[n]: circuit.number(value) for n, (value, _) in circuit.initial_voltages.items()}
         return with_initial(program, operating_point(program, held=held, guess=self._guess))
 
@@ -132,8 +133,8 @@ class Compilation:
         return {self.circuit.nets[n]: self.circuit.number(value) for n, (value, _) in self.circuit.nodeset.items()}
 
     @cached_property
-    def _settled(self) -> dict[str, np.ndarray]:
-        """Initial states by block, found on the circuit at rest with what ``.ic`` names held."""
+    def _settled(self) -> dict[str, float]:
+        """Initial states by lane, found on the circuit at rest with what ``.ic`` names held."""
         rest = optimise(lower(at_rest(self.circuit)))
         rest = with_initial(rest, operating_point(rest, guess=self._guess))
         currents: dict[str, float] = {}
@@ -145,7 +146,11 @@ class Compilation:
             Parameter(block.name, len(block.values)): block.values for block in started.parameters
         }
         initial = evaluate([block.initial for block in started.states], blocks)
-        return {b.name: np.broadcast_to(x, (b.size,)) for b, x in zip(started.states, initial, strict=True)}
+        return {
+            lane: float(value)
+            for block, values in zip(started.states, initial, strict=True)
+            for lane, value in zip(block.lanes, np.broadcast_to(values, (block.size,)), strict=True)
+        }
 
     @property
     def signals(self) -> tuple[str, ...]:

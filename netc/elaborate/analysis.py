@@ -41,6 +41,9 @@ _HARMLESS = _words(
 """What changes no waveform, or only that of elements netc does not have."""
 
 
+_MOST_STEPS = 1e15
+
+
 def read_settings(cards: Sequence[ast.Card], scope: Scope, circuit: Circuit) -> None:
     """Fill in options and temperatures (degrees Celsius); ``.temp`` outranks ``.options temp=``.
 
@@ -119,4 +122,7 @@ def _timing(card: ast.Tran, scope: Scope) -> Timing | None:
         good = False
     # 0 is how a deck says "no maximum" when it only wants uic or a start time
     maximum = numbers[3] if len(numbers) > 3 and numbers[3] > 0 else None
+    if good and not numbers[1] / (maximum or numbers[0]) < _MOST_STEPS:
+        context.error(f".tran takes more than {_MOST_STEPS:g} steps", card.span, "use a larger step")
+        good = False
     return Timing(numbers[0], numbers[1], start, maximum, card.uic) if good else None

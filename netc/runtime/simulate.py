@@ -23,6 +23,7 @@ RUNAWAY = 1e12
 """A signal beyond this magnitude (V or A) has diverged."""
 
 _TOLERANCE = 1e-9
+_MOST_STEPS = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ def steps_for(tstop: float, dt: float) -> int:
         raise NetcError(
             f"the step of {dt:g} s is longer than the whole simulation of {tstop:g} s", hint="use a smaller --dt"
         )
+    if not ratio < _MOST_STEPS:
+        raise NetcError(f"{ratio:.3g} steps are more than any machine takes", hint="use a larger --dt")
     nearest = round(ratio)
     return nearest if abs(ratio - nearest) <= _TOLERANCE * max(1.0, ratio) else math.ceil(ratio)
 

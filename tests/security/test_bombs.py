@@ -55,6 +55,7 @@ BOMBS = {
         + f"R2 in n0 1\nR3 n0 0 1\nC9 n1000 z 1u\nR9 z 0 1\n{RC}",
         "too long a chain",
     ),
+    "steps": ("t\nV1 in 0 1\nR1 in out 1k\nC1 out 0 1u\n.tran 1e-300 1e300 uic\n", "more than 1e+15 steps"),
     "an operating point": (
         "t\nV1 in 0 1\n" + "".join(f"R{k} in n{k} 1k\nC{k} n{k} 0 1u\n" for k in range(4000)) + ".tran 1u 1m\n",
         "operating point of 4,000 states",
@@ -80,6 +81,27 @@ def test_functions_of_functions_are_no_recursion(tmp_path: Path) -> None:
         f"t\n.func sq(x) {{x*x}}\n.func p4(x) {{sq(sq(x))}}\nB1 b 0 v=p4(sq(v(in)))\nR2 b 0 1\n{RC}", encoding="utf-8"
     )
     assert compile_deck(file).source
+
+
+def test_a_capacitor_on_one_node_leaves_the_operating_point(tmp_path: Path) -> None:
+    """Given initial values sort states into other families than operating points do."""
+    file = tmp_path / "deck.cir"
+    file.write_text(
+        "t\nV1 s 0 1\nR1 s a 1k\nC1 a 0 1u\nR2 a b 1k\nR3 b 0 2k\nC2 b 0 1u ic=0.2\nC3 0 0 1u\n.tran 1u 1m\n",
+        encoding="utf-8",
+    )
+    circuit = compile_deck(file).module()
+    assert circuit(1, 1e-6, observe=["a", "b"])[0][0, 0].tolist() == pytest.approx([0.75, 0.5])
+
+
+def test_blocks_come_behind_what_they_read(tmp_path: Path) -> None:
+    """The slope of d passes through the sensed current of vs, which follows from another node's slope."""
+    file = tmp_path / "deck.cir"
+    file.write_text(
+        "t\ncg3 d 0 1u\ncg4 e 0 1u\nr0 a e 1k\nc1 a d 1u\nh2 0 a vs 1\nvs s 0 1\nrs s e 1k\nrd d 0 1k\n.tran 1u 20u\n",
+        encoding="utf-8",
+    )
+    assert compile_deck(file).module()(3, 1e-6)[0].isfinite().all()
 
 
 def test_includes_are_counted(tmp_path: Path) -> None:
