@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "train",
     "evaluate": "evaluate",
     "data": "data",
+    "bench": "bench",
     "doctor": "doctor",
 }
 """Command name -> module of this package that defines ``command``; imported only when it is run."""
@@ -68,6 +69,7 @@ _SUMMARIES = {
     "train": "Train a deck's conductances on a data set.",
     "evaluate": "Test a trained run.",
     "data": "Fetch data sets.",
+    "bench": "Time a training step against other ways to compute it.",
     "doctor": "Tell what is installed, what is missing and what to type.",
 }
 

@@ -1,0 +1,167 @@
+"""Builds variants, checks that they agree, and times them in turn."""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from netc.bench.memory import extra_memory
+from netc.bench.problem import Problem
+from netc.bench.registry import VARIANTS, Outcome, Step, Unavailable
+from netc.diagnostics import Diagnostics
+
+LOSS_TOLERANCE = 1e-4
+"""Relative; what each variant's loss may differ from the first one's."""
+
+GRADIENT_TOLERANCE = 2e-3
+"""Relative to the norm; rounding of float32 over a thousand steps, in another order in every variant."""
+
+Notify = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was measured of one variant; ``None`` where it was not.
+
+    Attributes:
+        cpu_ms: median over repeats of processor time, all threads, child processes included.
+        wall_ms: median of elapsed time.
+        extra_mb: see :mod:`netc.bench.memory`; 10^6 bytes.
+        compile_s: processor seconds until the first step can run, compilers included, with empty caches.
+        loss: the loss of the step.
+        gradient_error: of the worst crossbar, relative to the norm, against the first variant with gradients.
+        samples: how many samples the time is for.
+        forward_only: whether there is no backward pass in it.
+        missing: why there are no figures.
+    """
+
+    cpu_ms: float | None = None
+    wall_ms: float | None = None
+    extra_mb: float | None = None
+    compile_s: float | None = None
+    loss: float | None = None
+    gradient_error: float | None = None
+    samples: int | None = None
+    forward_only: bool = False
+    missing: str | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """All that was measured."""
+
+    problem: Problem
+    repeat: int
+    variants: dict[str, Figures] = field(default_factory=dict)
+    disagreements: list[str] = field(default_factory=list)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse variants that do not exist.
+
+    Raises:
+        NetcError: with one line for each.
+    """
+    found = Diagnostics()
+    for name in names:
+        if name not in VARIANTS:
+            found.error(f"there is no variant {name!r}", hint=f"variants are {', '.join(VARIANTS)}")
+    found.raise_if_failed()
+
+
+def run(problem: Problem, names: Sequence[str], *, repeat: int = 3, memory: bool = True, notify: Notify) -> Run:
+    """Build all variants, run each once to compare what it finds, then time them in turn, ``repeat`` times.
+
+    Args:
+        problem: the training step.
+        names: of :data:`~netc.bench.registry.VARIANTS`.
+        repeat: how often each is timed.
+        memory: measure memory too, each variant in a process of its own.
+        notify: takes lines on what is going on.
+    """
+    check_names(names)
+    result = Run(problem, repeat)
+    steps: dict[str, Step] = {}
+    reference: Outcome | None = None
+    for name in names:
+        figures = result.variants[name] = Figures(forward_only=VARIANTS[name].forward_only)
+        notify(f"building {name}")
+        start = processor_seconds()
+        try:
+            step = VARIANTS[name].build(problem)
+            figures.compile_s = processor_seconds() - start
+            outcome = step()
+        except Unavailable as reason:
+            figures.missing, figures.compile_s = str(reason), None
+            continue
+        steps[name] = step
+        figures.loss, figures.samples = outcome.loss, outcome.samples or problem.batch
+        if outcome.loss is not None:
+            reference = reference or outcome
+            result.disagreements += _compare(name, figures, outcome, reference)
+        del outcome
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for number in range(repeat):
+        notify(f"timing, {number + 1} of {repeat}")
+        for name, step in steps.items():
+            times[name].append(_time(step))
+    for name, pairs in times.items():
+        result.variants[name].cpu_ms = 1e3 * statistics.median(cpu for cpu, _ in pairs)
+        result.variants[name].wall_ms = 1e3 * statistics.median(wall for _, wall in pairs)
+    for name in steps if memory else ():
+        if not VARIANTS[name].slow:
+            notify(f"memory of {name}")
+            result.variants[name].extra_mb = extra_memory(problem, name)
+    return result
+
+
+def _time(step: Step) -> tuple[float, float]:
+    gc.collect()
+    cpu, wall = processor_seconds(), time.perf_counter()
+    step()
+    return processor_seconds() - cpu, time.perf_counter() - wall
+
+
+def _compare(name: str, figures: Figures, outcome: Outcome, reference: Outcome) -> list[str]:
+    """Note how far gradients are from the reference's; return what is out of tolerance."""
+    found = []
+    assert outcome.loss is not None and reference.loss is not None
+    error = abs(outcome.loss - reference.loss) / abs(reference.loss)
+    if not error <= LOSS_TOLERANCE:
+        found.append(f"{name}: loss {outcome.loss:.8g}, not {reference.loss:.8g}")
+    if outcome.gradients is not None and reference.gradients is not None:
+        pairs = zip(outcome.gradients(), reference.gradients(), strict=True)
+        figures.gradient_error = max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
+        if not figures.gradient_error <= GRADIENT_TOLERANCE:
+            found.append(f"{name}: gradients differ by {figures.gradient_error:.2g} of their norm")
+    return found
+
+
+@contextmanager
+def on_processors(count: int) -> Iterator[None]:
+    """Run on ``count`` processors only, where a process may choose; libraries then start no more threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(count)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if allowed and count < len(allowed):
+        os.sched_setaffinity(0, sorted(allowed)[:count])
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if allowed:
+            os.sched_setaffinity(0, allowed)
+
+
+def processor_seconds() -> float:
+    """Return processor time of this process and of its children that have ended, seconds."""
+    used = os.times()
+    return time.process_time() + used.children_user + used.children_system

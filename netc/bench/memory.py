@@ -1,0 +1,62 @@
+"""How much memory one training step takes beyond what is there before it.
+
+Each variant is built in a fresh process.  On Linux the peak of the process's resident memory is reset just before
+the first step and read after it; the figure is that peak less what was resident before.  Compilation and
+weights are not in it; trajectories and whatever pools the step fills are.  Blocks of 128 kB or more
+are given back to the system when they are freed, so that what building left behind does not hide what a step takes.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from netc.bench.problem import Problem
+from netc.bench.registry import VARIANTS
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def extra_memory(problem: Problem, name: str) -> float | None:
+    """Return 10^6 bytes; ``None`` where the system does not tell or the variant failed."""
+    if not _RESET.exists():
+        return None
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "problem"
+        path.write_bytes(pickle.dumps(replace(problem, compiled=None)))
+        command = [sys.executable, "-m", "netc.bench.memory", str(path), name]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return None
+    return float(done.stdout.split()[-1])
+
+
+def _status(key: str) -> float:
+    """Return a line of the process's status in 10^6 bytes."""
+    line = next(line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith(f"{key}:"))
+    return 1024e-6 * float(line.split()[1])
+
+
+def _measure(problem: Problem, name: str) -> float:
+    import torch
+
+    torch.set_num_threads(problem.threads)
+    variant = VARIANTS[name]
+    step = variant.build(problem)
+    gc.collect()
+    before = _status("VmRSS")
+    _RESET.write_text("5", encoding="ascii")
+    step()
+    return max(0.0, _status("VmHWM") - before)
+
+
+if __name__ == "__main__":
+    given = pickle.loads(Path(sys.argv[1]).read_bytes())  # written by the process that started this one
+    print(_measure(given, sys.argv[2]))

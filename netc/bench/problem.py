@@ -1,0 +1,154 @@
+"""What all variants compute: the same network, weights, inputs and labels.
+
+Source: MEMprop (P. Zhou et al., arXiv 2206.12992), Fig. 3, Tables I to III: layers of memristive integrate-and-fire
+neurons between crossbars, loss from the output membranes at every step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from netc.compiler import Compilation, compile_deck
+from netc.diagnostics import Diagnostics
+from netc.generate import Design, write
+from netc.generate.network import deck
+from netc.runtime.load import instantiate
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """A MIF neuron in SI units, as variants that are not compiled from the deck need it; the deck is given the same."""
+
+    capacitance: float = 100e-9
+    reset: float = 0.0
+    rest: float = 50e-3
+    ron: float = 1e3
+    roff: float = 100e3
+    von: float = 110e-3
+    voff: float = 5e-3
+    thermal: float = 25e-3
+    tau: float = 1e-3
+    volatility: float = 0.6
+
+    def of_the_deck(self) -> dict[str, float]:
+        """Return the values by the names of ``models/mif_neuron.lib``."""
+        return {
+            "Ereset": self.reset,
+            "Erest": self.rest,
+            "Ron": self.ron,
+            "Roff": self.roff,
+            "Von": self.von,
+            "Voff": self.voff,
+            "VT": self.thermal,
+            "tau": self.tau,
+            "k": self.volatility,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """One training step.
+
+    Attributes:
+        layers: neurons per layer, inputs first.
+        batch: samples.
+        steps: time steps.
+        threads: CPU threads.
+        dt: time step in seconds.
+        logit_scale: multiplies output voltages before the softmax, 1/V.
+        neuron: of all layers.
+        deck: the generated netlist.
+        source: the emitted PyTorch module.
+        weights: a matrix a crossbar, ``(inputs, neurons)``, siemens; signed.
+        slopes: siemens of weight per unit of trained position, by crossbar.
+        amplitudes: ``(batch, features)`` in [0, 1].
+        labels: ``(batch,)``.
+        wave: ``(steps + 1,)`` volts, the waveform common to all inputs.
+        compiled: the deck compiled already; left behind when a problem goes to another process.
+    """
+
+    layers: tuple[int, ...]
+    batch: int
+    steps: int
+    threads: int
+    dt: float
+    logit_scale: float
+    neuron: Neuron
+    deck: Path
+    source: str
+    weights: tuple[Array, ...]
+    slopes: tuple[float, ...]
+    amplitudes: Array
+    labels: NDArray[np.int64]
+    wave: Array
+    compiled: Compilation | None = None
+
+    def compilation(self) -> Compilation:
+        """Return the compiled deck."""
+        return self.compiled or compile_deck(self.deck)
+
+
+def make_problem(
+    folder: Path,
+    *,
+    layers: tuple[int, ...] = (784, 100, 10),
+    batch: int = 128,
+    steps: int = 1000,
+    threads: int = 1,
+    seed: int = 0,
+) -> Problem:
+    """Generate and compile the deck in ``folder`` and draw inputs: a quarter of the features is not 0.
+
+    Raises:
+        NetcError: for sizes that make no network.
+    """
+    found = Diagnostics()
+    for name, value in (("batch", batch), ("steps", steps), ("threads", threads)):
+        if value < 1:
+            found.error(f"--{name} must be at least 1, not {value}")
+    found.raise_if_failed()
+    neuron = Neuron()
+    design = Design(
+        layers=layers, seed=seed, membrane_capacitance=neuron.capacitance, steps=steps, neuron=neuron.of_the_deck()
+    )
+    path = write(folder / "network.cir", deck(design))
+    compilation = compile_deck(path)
+    source = compilation.source
+    module: Any = instantiate(source)
+    values = module.values()
+    trained = [b for b in compilation.program.parameters if b.trained is not None]
+    weights, slopes = [], []
+    for crossbar, block in enumerate(trained):
+        pairs = (1.0 / values[block.name].detach().double()).reshape(layers[crossbar], layers[crossbar + 1], 2)
+        weights.append((design.gain(crossbar) * (pairs[..., 0] - pairs[..., 1])).to(torch.float32).numpy())
+        ron, roff = design.resistances(crossbar)
+        slopes.append(design.gain(crossbar) * (1 / ron - 1 / roff))
+    generator = np.random.default_rng(seed)
+    drawn = generator.random((batch, layers[0])) * (generator.random((batch, layers[0])) < 0.25)
+    with torch.no_grad():
+        wave = module(steps, design.step, observe=("alpha",))[0][:, 0, 0].numpy()
+    return Problem(
+        layers=layers,
+        batch=batch,
+        steps=steps,
+        threads=threads,
+        dt=design.step,
+        logit_scale=40.0,
+        neuron=neuron,
+        deck=path,
+        source=source,
+        weights=tuple(weights),
+        slopes=tuple(slopes),
+        amplitudes=drawn.astype(np.float32),
+        labels=generator.integers(0, layers[-1], batch),
+        wave=wave,
+        compiled=compilation,
+    )

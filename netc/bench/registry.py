@@ -1,0 +1,92 @@
+"""The variants: a name, the function that builds it, and what it does.  A new one is a file and a line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netc.bench.problem import Problem
+
+
+class Unavailable(Exception):
+    """A variant cannot run here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a step found.
+
+    Attributes:
+        loss: mean over samples and steps of minus the log-probability of the right class; ``None`` of a forward run.
+        gradients: gives the gradient of each crossbar's signed weights, ``(inputs, neurons)``, 1/S.
+        samples: how many samples were run, for variants that take fewer than the batch.
+    """
+
+    loss: float | None
+    gradients: Callable[[], tuple[NDArray[Any], ...]] | None = None
+    samples: int | None = None
+
+
+Step = Callable[[], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How to make a variant: ``module`` of :mod:`netc.bench.variants` with a function ``build(problem, **options)``.
+
+    ``slow`` ones run only when they are named.
+    """
+
+    module: str
+    options: tuple[tuple[str, Any], ...] = ()
+    forward_only: bool = False
+    slow: bool = False
+
+    def build(self, problem: Problem) -> Step:
+        """Return the training step, compiled; raises :class:`Unavailable`."""
+        build = importlib.import_module(f"netc.bench.variants.{self.module}").build
+        step: Step = build(problem, **dict(self.options))
+        return step
+
+
+VARIANTS: dict[str, Variant] = {
+    "netc-cpp": Variant("netc_cpp"),
+    "netc-torch": Variant("netc_torch"),
+    "torch-eager": Variant("torch_eager", (("hoisted", False),)),
+    "torch-eager-hoisted": Variant("torch_eager", (("hoisted", True),)),
+    "torch-compile": Variant("torch_compile"),
+    "jax": Variant("jax_scan", (("checkpointed", False),)),
+    "jax-checkpoint": Variant("jax_scan", (("checkpointed", True),)),
+    "handwritten": Variant("handwritten"),
+    "brian2-forward": Variant("brian2_forward", forward_only=True),
+    "ngspice-forward": Variant("ngspice_forward", forward_only=True, slow=True),
+}
+
+
+def optional(name: str) -> Any:
+    """Import a package that netc does without.
+
+    Raises:
+        Unavailable: it is not there, or not usable beside the other packages.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise Unavailable(f"{name} cannot be imported: {error}") from error
+        raise Unavailable("not installed: pip install 'netc[bench]'") from error
+    except Exception as error:  # a package made for other versions fails in ways of its own
+        raise Unavailable(f"{name} cannot be imported: {error}") from error
+
+
+def crossbar_gradients(positions: list[Any], problem: Problem) -> tuple[NDArray[Any], ...]:
+    """Return gradients of signed weights from those of the positions of device pairs; only the plus device is read."""
+    return tuple(
+        np.asarray(p).reshape(n, m, 2)[..., 0] / slope
+        for p, n, m, slope in zip(positions, problem.layers, problem.layers[1:], problem.slopes, strict=False)
+    )

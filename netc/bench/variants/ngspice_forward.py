@@ -1,0 +1,28 @@
+"""ngspice, forward only, one sample: the whole deck with its own amplitudes."""
+
+from __future__ import annotations
+
+from netc.bench.problem import Problem
+from netc.bench.registry import Outcome, Step, Unavailable
+from netc.diagnostics import NetcError
+from netc.ir.program import Timing
+from netc.ngspice import find_ngspice, ngspice_text, run
+
+
+def build(problem: Problem) -> Step:
+    """Return a run of ngspice in a process of its own, its step at most ``dt``."""
+    if not find_ngspice().engines:
+        raise Unavailable("ngspice is not installed")
+    compilation = problem.compilation()
+    names = compilation.program.outputs
+    timing = Timing(problem.dt, problem.dt * problem.steps, tmax=problem.dt, uic=True)
+    text = ngspice_text(compilation.deck, timing, nodes=names)
+
+    def step() -> Outcome:
+        try:
+            run(text, nodes=names, timeout=600)
+        except NetcError as error:
+            raise Unavailable(f"ngspice failed: {error}") from error
+        return Outcome(None, samples=1)
+
+    return step
