@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from netc.compiler import Compilation, compile_deck
 from netc.diagnostics import NetcError
 from netc.ir.interpret import simulate
+from netc.runtime.stability import analyse
 from tests.security.random_decks import decks
 
 EXAMPLES = int(os.environ.get("NETC_FUZZ_EXAMPLES", "60"))
@@ -48,19 +49,21 @@ def outcome(text: str) -> str | None:
 
 def _compare(compilation: Compilation) -> None:
     program = compilation.program
+    # a step that is not stable makes a difference of one rounding a thousand times larger every time it is taken
+    dt = min(DT, 0.5 * analyse(program).limit)
     try:
         with np.errstate(all="ignore"):
-            expected = simulate(program, STEPS, DT)[0]
+            expected = simulate(program, STEPS, dt)[0]
     except np.linalg.LinAlgError:
         return
     try:
-        found = compilation.module(torch.float64)(STEPS, DT)[0].detach().numpy()
+        found = compilation.module(torch.float64)(STEPS, dt)[0].detach().numpy()
     except RuntimeError as error:
         if "singular" in str(error):
             return
         raise
     assert found.shape == expected.shape
-    # explicit Euler of a stiff random circuit grows without bound and rounding with it: compare while it is tame
+    # many a random circuit runs away, and rounding with it: compare while it is tame
     tame = np.abs(np.nan_to_num(expected, nan=np.inf)).max(axis=(1, 2), initial=0.0) < 1e6
     rows = int(np.argmin(tame)) if not tame.all() else len(tame)
     scale = np.abs(expected[:rows]).max(initial=1.0)
