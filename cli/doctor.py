@@ -23,6 +23,7 @@ def command() -> None:
       netc doctor
     """
     from netc.data import names
+    from netc.kernels.library import compiler
     from netc.ngspice.locate import INSTALL_HINT, find_ngspice
 
     missing = []
@@ -42,6 +43,9 @@ def command() -> None:
         missing.append(f"ngspice: {INSTALL_HINT}")
     elif len(found.engines) < 2:
         click.echo(f"  one engine of two; for both: {INSTALL_HINT}")
+    _line(
+        "C++ compiler", compiler() or "missing: training runs on PyTorch, some fifty times slower (apt-get install g++)"
+    )
     _line("data sets", ", ".join(names()) + "  (netc data fetch NAME)")
     for line in missing:
         click.echo(f"missing: {line}", err=True)
