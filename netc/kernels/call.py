@@ -79,9 +79,11 @@ class Reads:
     """Values a loop reads, contiguous and of the kernel's type, by rate.
 
     ``parameters`` (lanes) or matrices, ``samples`` and ``initial`` (batch, lanes), ``times`` (steps + 1, lanes),
-    ``driven`` (steps, batch, lanes).  ``more`` are fixed values that gradients do not flow to.
+    ``driven`` (steps, batch, lanes).  ``exact`` are the parameters in float64, where gradients flow to; ``more`` are
+    fixed values that none flows to.
     """
 
+    exact: list[Tensor]
     parameters: list[Tensor]
     more: list[Tensor]
     samples: list[Tensor]
@@ -91,12 +93,12 @@ class Reads:
 
     def tensors(self) -> list[Tensor]:
         """Return what gradients flow to, in order."""
-        return [*self.parameters, *self.samples, *self.times, *self.driven, *self.initial]
+        return [*self.exact, *self.samples, *self.times, *self.driven, *self.initial]
 
     def split(self, values: Sequence[Any]) -> list[list[Any]]:
         """Split a list in the order of :meth:`tensors` by rate."""
         result, start = [], 0
-        for group in (self.parameters, self.samples, self.times, self.driven, self.initial):
+        for group in (self.exact, self.samples, self.times, self.driven, self.initial):
             result.append(list(values[start : start + len(group)]))
             start += len(group)
         return result
@@ -144,18 +146,21 @@ def _gradients(frame: _Frame, reads: Reads, needs: Sequence[bool], steps: int) -
     """Make room for the gradients that are needed."""
     made: list[Tensor | None] = []
     for tensor, need in zip(reads.tensors(), needs, strict=True):
-        made.append(torch.zeros_like(tensor) if need else None)
+        made.append(torch.zeros(tensor.shape, dtype=tensor.dtype) if need else None)
     parameters, samples, times, driven, initial = reads.split(made)
     longer = [None if x is None else x.new_zeros(steps + 1, *x.shape[1:]) for x in driven]
     # the kernel writes all gradients it was built for, also where this call does not need them
-    spare = [torch.empty_like(t) if x is None else x for t, x in zip(reads.parameters, parameters, strict=True)]
+    spare = [
+        torch.empty(t.shape, dtype=t.dtype) if x is None else x for t, x in zip(reads.exact, parameters, strict=True)
+    ]
     frame.point("parameter_gradients", spare)
     frame.point(
         "sample_gradients",
-        [torch.empty_like(t) if x is None else x for t, x in zip(reads.samples, samples, strict=True)],
+        [torch.empty(t.shape, dtype=t.dtype) if x is None else x for t, x in zip(reads.samples, samples, strict=True)],
     )
     frame.point(
-        "time_gradients", [torch.empty_like(t) if x is None else x for t, x in zip(reads.times, times, strict=True)]
+        "time_gradients",
+        [torch.empty(t.shape, dtype=t.dtype) if x is None else x for t, x in zip(reads.times, times, strict=True)],
     )
     frame.point(
         "driven_gradients",

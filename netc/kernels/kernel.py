@@ -375,14 +375,15 @@ class Kernel:
         loop = self._loops[name]
         batch = 1 if name == "common" else outside.batch
         known: Values = outside.rounded | outside.waves | outside.inputs | dict(histories)
-        parameters = [outside.rounded[e].expand(e.shape).contiguous() for e in loop.parameters]
+        exact = [outside.prepared[e].expand(e.shape) for e in loop.parameters]
+        parameters = [outside.rounded[e].detach().expand(e.shape).contiguous() for e in loop.parameters]
         samples = self._evaluate(loop.samples, known)
         samples = [x.expand(batch, e.size).contiguous() for e, x in zip(loop.samples, samples, strict=True)]
         times = self._evaluate(loop.times, known)
         times = [x.expand(outside.steps + 1, e.size).contiguous() for e, x in zip(loop.times, times, strict=True)]
         driven = [outside.inputs[e].contiguous() for e in loop.driven]
         initial = self._initial(name, outside, known, batch)
-        tensors = dict(zip(loop.reads, [*parameters, *samples, *times, *driven], strict=True))
+        tensors = dict(zip(loop.reads, [*exact, *samples, *times, *driven], strict=True))
         tensors |= dict(zip(loop.states, initial, strict=True))
         variant = self._needed(tensors, outside.share)
         extra = [e for e in variant.sources[name].fixed if e not in set(loop.parameters)]
@@ -390,7 +391,7 @@ class Kernel:
             detached = {e: v.detach() for e, v in outside.prepared.items()}
             found = self._more(extra)(detached, torch.float64)
             more = [x.to(self.dtype).expand(e.shape).contiguous() for e, x in zip(extra, found, strict=True)]
-        return variant, Reads(parameters, more, samples, times, driven, initial)
+        return variant, Reads(exact, parameters, more, samples, times, driven, initial)
 
     def _more(self, roots: Sequence[Expr]) -> Evaluator:
         key = tuple(roots)

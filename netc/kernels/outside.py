@@ -162,11 +162,11 @@ def _bounded(node: Binary) -> Operation:
     """The least or largest of a value and a constant; in a tie the gradient is that of the value, as in the module."""
     bound = node.b if isinstance(node.b, Const) else node.a
     limit = bound.value if isinstance(bound, Const) else 0.0
-    side = {"min": "max", "max": "min"}[node.op]
     first = bound is node.b
 
     def run(a: Tensor, b: Tensor) -> Tensor:
-        return torch.clamp(a if first else b, **{side: limit})
+        x = a if first else b
+        return x.clamp(max=limit) if node.op == "min" else x.clamp(min=limit)
 
     return run
 
