@@ -1,10 +1,11 @@
 // The yardstick of `netc bench`: one training step of one network, features-HIDDEN-CLASSES of MIF neurons, by hand.
 //
 // What a specialist would write for this circuit alone; nothing here is generated and netc uses none of it.
-// A vector holds one neuron of a tile of W samples.  Time runs forward once, keeping states every SEGMENT steps; then each
-// segment is run again, keeping the Jacobian of every neuron, and its adjoint is run backward while that is in
-// the L2 cache.  Loss and coupling are inside.  The product of the inputs with the first crossbar and its adjoint are left
-// to the caller: they happen once, not every step.
+// A vector holds one neuron of a tile of W samples.  Neurons of a layer do not read each other, so BLOCK of them run
+// through SEGMENT steps with their states in registers.  Time runs forward once, keeping the states every SEGMENT steps and
+// the currents into the output layer; then, last segment first, each block runs again, keeping its Jacobians, and its
+// adjoint runs backward while they are in the L1 cache.  Loss and coupling are inside.  The product of the
+// inputs with the first crossbar and its adjoint are left to the caller: they happen once, not every step.
 //
 // One neuron, all terms times dt (u = exp(V / VT); the four logistic functions are rational in u):
 //   V'  = V + current - (V - E1) (g + d x1) + (E2 - V) (g + d x2)
@@ -32,7 +33,10 @@ constexpr int BYTES = 16;
 #define CLASSES 10
 #endif
 #ifndef SEGMENT
-#define SEGMENT 24
+#define SEGMENT 16
+#endif
+#ifndef BLOCK
+#define BLOCK 5
 #endif
 
 typedef float V __attribute__((vector_size(BYTES)));
@@ -87,23 +91,22 @@ struct Arguments {
     double loss;
 };
 
-template <int N> struct Neurons {
-    V v[N], x1[N], x2[N];
+struct Neuron {
+    V v, x1, x2;
 };
 struct Jacobian {
     V v, dv, d1, d2, m1, m2;
 };
 struct State {
-    Neurons<HIDDEN> hidden;
-    Neurons<CLASSES> output;
+    Neuron hidden[HIDDEN], output[CLASSES];
 };
 
 // one neuron, one step
-template <bool KEEP> INLINE void step(V& v_, V& x1_, V& x2_, V current, const Constants& c, Jacobian* kept) {
-    const V v = v_, x1 = x1_, x2 = x2_;
+template <bool KEEP> INLINE void step(Neuron& n, V current, const Constants& c, Jacobian* kept) {
+    const V v = n.v, x1 = n.x1, x2 = n.x2;
     const V u = exponential(v, c.scale);
     const V y1 = v * splat(c.d) - splat(c.d * c.e1), y2 = splat(c.d * c.e2) - v * splat(c.d);
-    v_ = v * splat(c.leak) + current - y1 * x1 + y2 * x2;
+    n.v = v * splat(c.leak) + current - y1 * x1 + y2 * x2;
     const V a1 = u + splat(c.on1), b1 = u + splat(c.off1), a2 = u + splat(c.on2), b2 = u + splat(c.off2);
     const V r1 = reciprocal(a1 * b1), r2 = reciprocal(a2 * b2);
     if constexpr (!KEEP) {
@@ -111,8 +114,8 @@ template <bool KEEP> INLINE void step(V& v_, V& x1_, V& x2_, V current, const Co
         const V m1 = splat(1 - c.b) - s * (u * splat(1 - c.k) + splat(c.off1 - c.k * c.on1));
         const float bend = c.b * (c.on2 - c.k * c.off2), level = c.b * c.on2 * c.off2 * (1 - c.k);
         const V m2 = splat(1 - c.b) - r2 * (u * splat(bend) + splat(level));
-        x1_ = s * b1 + x1 * m1;
-        x2_ = r2 * (u * splat(c.b * c.on2) + splat(c.b * c.on2 * c.off2)) + x2 * m2;
+        n.x1 = s * b1 + x1 * m1;
+        n.x2 = r2 * (u * splat(c.b * c.on2) + splat(c.b * c.on2 * c.off2)) + x2 * m2;
     } else {
         const V ra1 = r1 * b1, rb1 = r1 * a1, ra2 = r2 * b2, rb2 = r2 * a2;
         const V s = u * splat(c.b), t = u * splat(-1 / c.vt);
@@ -121,8 +124,8 @@ template <bool KEEP> INLINE void step(V& v_, V& x1_, V& x2_, V current, const Co
         const V m1 = splat(1 - c.b) - p1 + q1, m2 = splat(1 - c.b) - p2 + q2;
         const V dp1 = p1 * ra1 * splat(c.on1 / c.vt), dq1 = q1 * rb1 * splat(c.off1 / c.vt);
         const V dp2 = p2 * ra2 * t, dq2 = q2 * rb2 * t;
-        x1_ = p1 + x1 * m1;
-        x2_ = p2 + x2 * m2;
+        n.x1 = p1 + x1 * m1;
+        n.x2 = p2 + x2 * m2;
         kept->v = v;
         kept->dv = splat(c.leak) - splat(c.d) * (x1 + x2);
         kept->d1 = dp1 + x1 * (dq1 - dp1);
@@ -132,70 +135,104 @@ template <bool KEEP> INLINE void step(V& v_, V& x1_, V& x2_, V current, const Co
     }
 }
 
-// all neurons, one step: the output layer reads the hidden membranes as they were
-template <bool KEEP> static void advance(State& s, const V* current, float wave, const Arguments& a, Jacobian* hidden, Jacobian* output) {
-    V in[CLASSES];
-    const Constants h = a.hidden, o = a.output;
-    {
-        V sum[CLASSES];
-        for (int j = 0; j < CLASSES; ++j) sum[j] = splat(o.rest);
-        const float* w = a.coupling;
-        for (int i = 0; i < HIDDEN; ++i, w += CLASSES) {
-            const V v = s.hidden.v[i];
-#pragma GCC unroll 32
-            for (int j = 0; j < CLASSES; ++j) sum[j] += v * splat(w[j]);
-        }
-        for (int j = 0; j < CLASSES; ++j) in[j] = sum[j];
-    }
-    for (int i = 0; i < HIDDEN; ++i)
-        step<KEEP>(s.hidden.v[i], s.hidden.x1[i], s.hidden.x2[i], current[i] * splat(wave) + splat(h.rest), h, hidden + i);
-    for (int j = 0; j < CLASSES; ++j)
-        step<KEEP>(s.output.v[j], s.output.x1[j], s.output.x2[j], in[j], o, output + j);
-}
-
 // adjoint of one neuron: (av, a1, a2) of the next step become those of this one
-INLINE void step_back(V& av_, V& a1_, V& a2_, V more, const Constants& c, const Jacobian& j) {
-    const V av = av_, a1 = a1_, a2 = a2_;
+INLINE void step_back(Neuron& n, V more, const Constants& c, const Jacobian& j) {
+    const V av = n.v, a1 = n.x1, a2 = n.x2;
     const V y1 = j.v * splat(c.d) - splat(c.d * c.e1), y2 = splat(c.d * c.e2) - j.v * splat(c.d);
-    av_ = more + av * j.dv + a1 * j.d1 + a2 * j.d2;
-    a1_ = a1 * j.m1 - av * y1;
-    a2_ = a2 * j.m2 + av * y2;
-}
-
-// g[i][j] += sum over steps of v[t][i] b[t][j]
-template <int I, int J> INLINE void outer_block(const Jacobian* v, const V* b, Size count, V* g) {
-    V sum[I][J];
-    for (int i = 0; i < I; ++i)
-        for (int j = 0; j < J; ++j) sum[i][j] = g[i * CLASSES + j];
-    for (Size t = 0; t < count; ++t)
-#pragma GCC unroll 8
-        for (int i = 0; i < I; ++i)
-#pragma GCC unroll 8
-            for (int j = 0; j < J; ++j) sum[i][j] += v[t * HIDDEN + i].v * b[t * CLASSES + j];
-    for (int i = 0; i < I; ++i)
-        for (int j = 0; j < J; ++j) g[i * CLASSES + j] = sum[i][j];
-}
-template <int I> INLINE void outer_rows(const Jacobian* v, const V* b, Size count, V* g) {
-    int j = 0;
-    for (; j + 5 <= CLASSES; j += 5) outer_block<I, 5>(v, b + j, count, g + j);
-    if constexpr (CLASSES % 5 != 0) outer_block<I, CLASSES % 5>(v, b + j, count, g + j);
+    n.v = more + av * j.dv + a1 * j.d1 + a2 * j.d2;
+    n.x1 = a1 * j.m1 - av * y1;
+    n.x2 = a2 * j.m2 + av * y2;
 }
 
 struct Scratch {
     V current[HIDDEN], gradient[HIDDEN], hot[CLASSES], seeds[SEGMENT * CLASSES], ahead[SEGMENT * CLASSES];
     V coupling_gradient[HIDDEN * CLASSES];
-    Jacobian hidden[SEGMENT * HIDDEN], output[SEGMENT * CLASSES];
-    State now, adjoint, kept[1];  // as many as there are segments
+    Jacobian hidden[SEGMENT * BLOCK], output[SEGMENT * CLASSES];
+    State now, adjoint;
 };
 static Size segments(Size steps) { return (steps + SEGMENT - 1) / SEGMENT; }
-extern "C" Size scratch_bytes(Size steps) { return (sizeof(Scratch) + sizeof(State) * segments(steps) + 4095) / 4096 * 4096; }
+static Size kept_currents(Size steps) { return sizeof(Scratch) + sizeof(State) * segments(steps); }
+extern "C" Size scratch_bytes(Size steps) {
+    return (kept_currents(steps) + sizeof(V) * CLASSES * SEGMENT * segments(steps) + 4095) / 4096 * 4096;
+}
 
-// softmax at the output: seeds of the adjoint, and into `product` the sum of exponentials
+// N hidden neurons from the i-th on, through some steps; adds what they drive into the output layer
+template <int N> static void hidden_forward(const Arguments& a, Scratch& x, int i, const float* wave, Size count, V* into) {
+    const Constants c = a.hidden;
+    Neuron n[N];
+    V current[N];
+    for (int k = 0; k < N; ++k) n[k] = x.now.hidden[i + k], current[k] = x.current[i + k];
+    for (Size t = 0; t < count; ++t) {
+        V sum[CLASSES];
+        for (int j = 0; j < CLASSES; ++j) sum[j] = into[t * CLASSES + j];
+        const V level = splat(wave[t]), rest = splat(c.rest);
+#pragma GCC unroll 16
+        for (int k = 0; k < N; ++k) {
+            const float* w = a.coupling + (i + k) * CLASSES;
+#pragma GCC unroll 32
+            for (int j = 0; j < CLASSES; ++j) sum[j] += n[k].v * splat(w[j]);
+        }
+        for (int j = 0; j < CLASSES; ++j) into[t * CLASSES + j] = sum[j];
+#pragma GCC unroll 16
+        for (int k = 0; k < N; ++k) step<false>(n[k], current[k] * level + rest, c, nullptr);
+    }
+    for (int k = 0; k < N; ++k) x.now.hidden[i + k] = n[k];
+}
+
+// the same neurons again, then their adjoint
+template <int N> static void hidden_backward(const Arguments& a, Scratch& x, const State& start, int i, const float* wave, Size count) {
+    const Constants c = a.hidden;
+    {
+        Neuron n[N];
+        V current[N];
+        for (int k = 0; k < N; ++k) n[k] = start.hidden[i + k], current[k] = x.current[i + k];
+        for (Size t = 0; t < count; ++t) {
+            const V level = splat(wave[t]), rest = splat(c.rest);
+#pragma GCC unroll 16
+            for (int k = 0; k < N; ++k) step<true>(n[k], current[k] * level + rest, c, x.hidden + t * N + k);
+        }
+    }
+    Neuron n[N];
+    V gradient[N];
+    for (int k = 0; k < N; ++k) n[k] = x.adjoint.hidden[i + k], gradient[k] = x.gradient[i + k];
+    for (Size t = count - 1; t >= 0; --t) {
+        const V level = splat(wave[t]);
+        const V* b = x.ahead + t * CLASSES;
+#pragma GCC unroll 16
+        for (int k = 0; k < N; ++k) {
+            const float* w = a.coupling + (i + k) * CLASSES;
+            V one = b[0] * splat(w[0]), two{};
+#pragma GCC unroll 32
+            for (int j = 1; j < CLASSES; ++j) (j % 2 ? two : one) += b[j] * splat(w[j]);
+            gradient[k] += n[k].v * level;
+            step_back(n[k], one + two, c, x.hidden[t * N + k]);
+        }
+    }
+    for (int k = 0; k < N; ++k) x.adjoint.hidden[i + k] = n[k], x.gradient[i + k] = gradient[k];
+    // gradient of the coupling, half of the classes at a time: as many sums as there are registers
+    constexpr int HALF = (CLASSES + 1) / 2;
+    for (int first = 0; first < CLASSES; first += HALF) {
+        V sum[N][HALF];
+        V* g = x.coupling_gradient + i * CLASSES;
+        for (int k = 0; k < N; ++k)
+            for (int j = 0; j < HALF; ++j) sum[k][j] = first + j < CLASSES ? g[k * CLASSES + first + j] : V{};
+        for (Size t = 0; t < count; ++t)
+#pragma GCC unroll 16
+            for (int k = 0; k < N; ++k)
+#pragma GCC unroll 16
+                for (int j = 0; j < HALF; ++j)
+                    sum[k][j] += x.hidden[t * N + k].v * x.ahead[t * CLASSES + (first + j < CLASSES ? first + j : 0)];
+        for (int k = 0; k < N; ++k)
+            for (int j = 0; j < HALF && first + j < CLASSES; ++j) g[k * CLASSES + first + j] = sum[k][j];
+    }
+}
+
+// softmax at the output: seeds of the adjoint, and the sum of exponentials
 INLINE V softmax(const State& s, const Scratch& x, float logit_scale, float weight, V* seeds, V& chosen) {
-    V largest = s.output.v[0], e[CLASSES], sum{};
-    for (int j = 1; j < CLASSES; ++j) largest = s.output.v[j] > largest ? s.output.v[j] : largest;
+    V largest = s.output[0].v, e[CLASSES], sum{};
+    for (int j = 1; j < CLASSES; ++j) largest = s.output[j].v > largest ? s.output[j].v : largest;
     for (int j = 0; j < CLASSES; ++j) {
-        const V z = s.output.v[j] - largest;
+        const V z = s.output[j].v - largest;
         V y = z * splat(logit_scale);
         y = y < splat(-80) ? splat(-80) : y;
         e[j] = exponential(y, 1.44269504f);
@@ -210,6 +247,9 @@ INLINE V softmax(const State& s, const Scratch& x, float logit_scale, float weig
 static double tile(const Arguments& a, Scratch& x, Size first) {
     const Size live = a.batch - first < W ? a.batch - first : W;
     const float weight = 1.0f / (float(a.batch) * float(a.steps));
+    const Constants o = a.output;
+    State* const kept = reinterpret_cast<State*>(reinterpret_cast<char*>(&x) + sizeof(Scratch));
+    V* const currents = reinterpret_cast<V*>(reinterpret_cast<char*>(&x) + kept_currents(a.steps));
     for (int j = 0; j < CLASSES; ++j) x.hot[j] = V{};
     for (Size w = 0; w < W; ++w) {
         const Size row = first + (w < live ? w : live - 1);
@@ -223,18 +263,28 @@ static double tile(const Arguments& a, Scratch& x, Size first) {
     for (int i = 0; i < HIDDEN; ++i) x.gradient[i] = V{};
 
     const Size last = segments(a.steps) - 1;
+    const auto length = [&](Size k) { return k < last ? Size(SEGMENT) : a.steps - last * SEGMENT; };
     for (Size k = 0; k <= last; ++k) {
-        x.kept[k] = x.now;
+        kept[k] = x.now;
+        V* const into = currents + k * SEGMENT * CLASSES;
+        const Size count = length(k);
+        for (Size m = 0; m < count * CLASSES; ++m) into[m] = splat(o.rest);
+        int i = 0;
+        for (; i + BLOCK <= HIDDEN; i += BLOCK) hidden_forward<BLOCK>(a, x, i, a.wave + k * SEGMENT, count, into);
+        for (; i < HIDDEN; ++i) hidden_forward<1>(a, x, i, a.wave + k * SEGMENT, count, into);
         if (k < last)
-            for (Size t = k * SEGMENT; t < (k + 1) * SEGMENT; ++t) advance<false>(x.now, x.current, a.wave[t], a, nullptr, nullptr);
+            for (Size t = 0; t < count; ++t)
+                for (int j = 0; j < CLASSES; ++j) step<false>(x.now.output[j], into[t * CLASSES + j], o, nullptr);
     }
     double loss = 0;
     for (Size k = last; k >= 0; --k) {
-        const Size start = k * SEGMENT, count = a.steps - start < SEGMENT ? a.steps - start : SEGMENT;
-        x.now = x.kept[k];
+        const Size count = length(k);
+        const V* const into = currents + k * SEGMENT * CLASSES;
+        std::memcpy(x.now.output, kept[k].output, sizeof(x.now.output));
         V chosen{}, product = splat(1);
         for (Size t = 0; t < count; ++t) {
-            advance<true>(x.now, x.current, a.wave[start + t], a, x.hidden + t * HIDDEN, x.output + t * CLASSES);
+            for (int j = 0; j < CLASSES; ++j)
+                step<true>(x.now.output[j], into[t * CLASSES + j], o, x.output + t * CLASSES + j);
             product *= softmax(x.now, x, a.logit_scale, weight, x.seeds + t * CLASSES, chosen);
             if (t % 8 == 7 || t + 1 == count) {  // one logarithm for eight sums: each is at most CLASSES
                 for (Size w = 0; w < live; ++w) loss += std::log(double(product[w]));
@@ -242,29 +292,15 @@ static double tile(const Arguments& a, Scratch& x, Size first) {
             }
         }
         for (Size w = 0; w < live; ++w) loss -= double(chosen[w]) * a.logit_scale;
-        for (Size t = count - 1; t >= 0; --t) {
-            const Constants h = a.hidden, o = a.output;
-            V* const ahead = x.ahead + t * CLASSES;
-            V b[CLASSES];
-            for (int j = 0; j < CLASSES; ++j) b[j] = ahead[j] = x.adjoint.output.v[j] + x.seeds[t * CLASSES + j] * weights;
+        for (Size t = count - 1; t >= 0; --t)
             for (int j = 0; j < CLASSES; ++j) {
-                V av = b[j];
-                step_back(av, x.adjoint.output.x1[j], x.adjoint.output.x2[j], V{}, o, x.output[t * CLASSES + j]);
-                x.adjoint.output.v[j] = av;
+                Neuron& n = x.adjoint.output[j];
+                x.ahead[t * CLASSES + j] = n.v += x.seeds[t * CLASSES + j] * weights;
+                step_back(n, V{}, o, x.output[t * CLASSES + j]);
             }
-            const V wave = splat(a.wave[start + t]);
-            const float* w = a.coupling;
-            for (int i = 0; i < HIDDEN; ++i, w += CLASSES) {
-                V one = b[0] * splat(w[0]), two{};
-#pragma GCC unroll 32
-                for (int j = 1; j < CLASSES; ++j) (j % 2 ? two : one) += b[j] * splat(w[j]);
-                x.gradient[i] += x.adjoint.hidden.v[i] * wave;
-                step_back(x.adjoint.hidden.v[i], x.adjoint.hidden.x1[i], x.adjoint.hidden.x2[i], one + two, h, x.hidden[t * HIDDEN + i]);
-            }
-        }
         int i = 0;
-        for (; i + 4 <= HIDDEN; i += 4) outer_rows<4>(x.hidden + i, x.ahead, count, x.coupling_gradient + i * CLASSES);
-        if constexpr (HIDDEN % 4 != 0) outer_rows<HIDDEN % 4>(x.hidden + i, x.ahead, count, x.coupling_gradient + i * CLASSES);
+        for (; i + BLOCK <= HIDDEN; i += BLOCK) hidden_backward<BLOCK>(a, x, kept[k], i, a.wave + k * SEGMENT, count);
+        for (; i < HIDDEN; ++i) hidden_backward<1>(a, x, kept[k], i, a.wave + k * SEGMENT, count);
     }
     for (Size w = 0; w < live; ++w)
         for (int i = 0; i < HIDDEN; ++i) a.current_gradient[(first + w) * HIDDEN + i] = x.gradient[i][w];

@@ -1,15 +1,16 @@
 """How much memory one training step takes beyond what is there before it.
 
 Each variant is built in a fresh process.  On Linux the peak of the process's resident memory is reset just before
-the first step and read after it; the figure is that peak less what was resident before.  Compilation and
-weights are not in it; trajectories and whatever pools the step fills are.  Blocks of 128 kB or more
-are given back to the system when they are freed, so that what building left behind does not hide what a step takes.
+the first step and read after it; the figure is that peak less what was resident before.  Compilation and weights are
+not in it; trajectories and whatever pools the step fills are.  Memory that building has freed is given back to the
+system first (``malloc_trim``), so that it does not hide what a step takes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
-import os
 import pickle
 import subprocess
 import sys
@@ -27,12 +28,11 @@ def extra_memory(problem: Problem, name: str) -> float | None:
     """Return 10^6 bytes; ``None`` where the system does not tell or the variant failed."""
     if not _RESET.exists():
         return None
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "problem"
         path.write_bytes(pickle.dumps(replace(problem, compiled=None)))
         command = [sys.executable, "-m", "netc.bench.memory", str(path), name]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return None
     return float(done.stdout.split()[-1])
@@ -51,6 +51,8 @@ def _measure(problem: Problem, name: str) -> float:
     variant = VARIANTS[name]
     step = variant.build(problem)
     gc.collect()
+    with contextlib.suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)
     before = _status("VmRSS")
     _RESET.write_text("5", encoding="ascii")
     step()
