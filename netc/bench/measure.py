@@ -119,7 +119,10 @@ def run(problem: Problem, names: Sequence[str], *, repeat: int = 3, memory: bool
     for name in steps if memory else ():
         if not VARIANTS[name].slow:
             notify(f"memory of {name}")
-            result.variants[name].extra_mb = extra_memory(problem, name)
+            try:
+                result.variants[name].extra_mb = extra_memory(problem, name)
+            except Unavailable as reason:
+                notify(f"memory of {name} is not known: {reason}")
     return result
 
 

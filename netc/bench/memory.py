@@ -19,13 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from netc.bench.problem import Problem
-from netc.bench.registry import VARIANTS
+from netc.bench.registry import VARIANTS, Unavailable
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def extra_memory(problem: Problem, name: str) -> float | None:
-    """Return 10^6 bytes; ``None`` where the system does not tell or the variant failed."""
+    """Return 10^6 bytes; ``None`` where the system does not tell.
+
+    Raises:
+        Unavailable: the variant failed in its process.
+    """
     if not _RESET.exists():
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -34,7 +38,7 @@ def extra_memory(problem: Problem, name: str) -> float | None:
         command = [sys.executable, "-m", "netc.bench.memory", str(path), name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        return None
+        raise Unavailable((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
     return float(done.stdout.split()[-1])
 
 
