@@ -22,7 +22,7 @@ netc generate --layers 784,100,10 -o "$runs/network.cir"
 
 # the fused kernel needs a C++ compiler; without one PyTorch takes some fifty times as long, and a slice has to do
 if command -v g++ >/dev/null || command -v clang++ >/dev/null; then
-    : "${TRAIN:=60000}" "${EPOCHS:=8}"
+    : "${TRAIN:=60000}" "${EPOCHS:=6}"
 else
     : "${TRAIN:=10000}" "${EPOCHS:=2}"
 fi
