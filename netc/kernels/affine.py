@@ -77,6 +77,9 @@ def combined(form: Affine) -> Expr:
     factor, base, offset = form
     if factor is _MINUS_ONE:
         return neg(base) if offset is ZERO else sub(offset, base)
+    if isinstance(factor, Unary) and factor.op == "neg":  # so that one product serves both signs
+        product = mul(factor.x, base)
+        return neg(product) if offset is ZERO else sub(offset, product)
     return add(mul(factor, base), offset)
 
 

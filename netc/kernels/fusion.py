@@ -295,11 +295,13 @@ class Block:
                 body.append(f"{self._stored[node].name}[{lane}] = {truth(local[node], False)};")
         before: list[str] = []
         after: list[str] = []
+        writes: list[str] = []  # after all reads, so that a result may take the place of what it is made from
         for k, sink in enumerate(self.sinks):
             if Place(self._sink_stage[k], sink.lanes) == place:
-                body.append(sink.write(truth(value(sink.expr), False), lane))
+                writes.append(sink.write(truth(value(sink.expr), False), lane))
                 before += sink.before
                 after += sink.after
+        body += writes
         if not body:
             return []
         head = f"for (long i = 0; i < {place.lanes}; ++i) {{" if place.lanes > 1 else "{"

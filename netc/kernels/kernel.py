@@ -23,7 +23,12 @@ from netc.kernels.source import NAMES, LoopSource, source
 from netc.kernels.text import Tables
 
 _REAL = {torch.float32: "float", torch.float64: "double"}
+_MOST_CONSTANTS = 10_000
 Values = dict[Expr, Tensor]
+
+
+def _times(steps: int, dt: float, first_step: int) -> Tensor:
+    return torch.arange(first_step, first_step + steps + 1, dtype=torch.float64).mul(dt).unsqueeze(-1)
 
 
 def build(
@@ -308,22 +313,49 @@ class Kernel:
         given, batch = self._inputs(inputs, steps, state)
         values = module.values()
         leaves: Values = {Parameter(b.name, len(b.values)): values[b.name] for b in self.program.parameters}
-        leaves[STEP_SIZE] = torch.tensor([dt], dtype=torch.float64)
+        leaves[STEP_SIZE] = self._kept("dt", dt, lambda: torch.tensor([dt], dtype=torch.float64))
         prepared = leaves | dict(zip(self._fixed_roots, self._prepare(leaves, torch.float64), strict=True))
         with torch.no_grad():
             spreads = self._spreads(prepared, torch.float64)
-            largest = max((float(s.abs().max()) for s in spreads), default=0.0)
+            largest = max((s.abs().max().item() for s in spreads), default=0.0)
         share = largest <= SPREAD[_REAL[self.dtype]]
-        rounded = {e: prepared[e].to(self.dtype) for e in self._fixed_roots}
-        time = torch.arange(first_step, first_step + steps + 1, dtype=torch.float64).mul(dt).unsqueeze(-1)
+        rounded = {e: self._round(prepared[e]) for e in self._fixed_roots}
+        time = self._kept("time", (steps, dt, first_step), lambda: _times(steps, dt, first_step))
         found = self._waves(prepared | {Time(): time}, torch.float64)
-        waves = {e: w.to(self.dtype) for e, w in zip(self._wave_roots, found, strict=True)}
+        waves = {e: self._round(w) for e, w in zip(self._wave_roots, found, strict=True)}
         first: dict[int, Tensor] = {}
         if state is not None:
             if len(state) != len(self.program.states):
                 raise ValueError(f"the program has {len(self.program.states)} state blocks, not {len(state)}")
             first = dict(enumerate(state))
         return _Outside(steps, batch, prepared, rounded, waves, given, first, share)
+
+    def _kept(self, name: str, key: Any, make: Callable[[], Tensor]) -> Tensor:
+        """Return the tensor made for this key in the last call, or a new one."""
+        last = self._constants.get(name)
+        if last is None or last[0] != key:
+            self._constants[name] = last = key, make()
+        return last[1]
+
+    @cached_property
+    def _constants(self) -> dict[str, tuple[Any, Tensor]]:
+        return {}
+
+    @cached_property
+    def _rounded(self) -> dict[int, tuple[Tensor, int, Tensor]]:
+        return {}
+
+    def _round(self, value: Tensor) -> Tensor:
+        """Return ``value`` in the kernel's type: the same tensor for the same constant."""
+        if value.requires_grad:
+            return value.to(self.dtype)
+        last = self._rounded.get(id(value))
+        if last is None or last[0] is not value or last[1] != value._version:
+            if len(self._rounded) > _MOST_CONSTANTS:
+                self._rounded.clear()
+            last = value, value._version, value.to(self.dtype)
+            self._rounded[id(value)] = last
+        return last[2]
 
     def _inputs(self, inputs: Any, steps: int, state: Sequence[Tensor] | None) -> tuple[Values, int]:
         blocks = self.program.inputs
@@ -388,9 +420,8 @@ class Kernel:
         variant = self._needed(tensors, outside.share)
         extra = [e for e in variant.sources[name].fixed if e not in set(loop.parameters)]
         with torch.no_grad():
-            detached = {e: v.detach() for e, v in outside.prepared.items()}
-            found = self._more(extra)(detached, torch.float64)
-            more = [x.to(self.dtype).expand(e.shape).contiguous() for e, x in zip(extra, found, strict=True)]
+            found = self._more(extra)(outside.prepared, torch.float64)
+            more = [self._round(x).expand(e.shape).contiguous() for e, x in zip(extra, found, strict=True)]
         return variant, Reads(exact, parameters, more, samples, times, driven, initial)
 
     def _more(self, roots: Sequence[Expr]) -> Evaluator:

@@ -16,7 +16,6 @@ from netc.ir.adjoint import adjoints
 from netc.ir.build import ZERO, add, concat, gather, mul, widen
 from netc.ir.nodes import (
     Binary,
-    Const,
     Expr,
     Index,
     Input,
@@ -27,12 +26,14 @@ from netc.ir.nodes import (
     ScatterAdd,
     State,
     Time,
+    Transpose,
     Unary,
     Unknown,
     postorder,
 )
 from netc.kernels.affine import AffineForms, collapse
 from netc.kernels.exponentials import Group, groups
+from netc.kernels.factoring import factored, improved, with_fused_slopes, with_scaled_seeds
 
 STEP_SIZE = Parameter("length of a step")
 """The time step in seconds, as an expression that is fixed while a kernel runs."""
@@ -129,6 +130,7 @@ def _loop(plan: Schedule, numbers: Sequence[int], share: bool) -> Loop | None:
     if outputs is not None and rates.moves(outputs):
         roots.append(outputs)
     roots = collapse(roots, rates.fixed)
+    roots = improved(roots, lambda given: factored(given, rates.fixed), rates.fixed)
     logits = roots[-1] if len(roots) > len(states) else None
     loop = Loop(rates, states, tuple(numbers), tuple(roots[: len(states)]), logits)
     for expr in frontier(roots, rates.moves):
@@ -202,7 +204,10 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
         logits = Unknown("adjoint of the outputs", loop.outputs.size)
         seeds[loop.outputs] = add(seeds[loop.outputs], logits) if loop.outputs in seeds else logits
     found = adjoints(seeds, [*loop.states, *wanted])
-    results = collapse([found[e] for e in (*loop.states, *wanted)], loop.rates.fixed)
+    fixed = loop.rates.fixed
+    results = collapse(with_fused_slopes([found[e] for e in (*loop.states, *wanted)]), fixed)
+    results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
+    results = improved(results, lambda given: factored(given, fixed), fixed)
     state_adjoints = tuple(results[: len(loop.states)])
     gradients = {e: g for e, g in zip(wanted, results[len(loop.states) :], strict=True) if g is not ZERO}
     forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}
@@ -210,7 +215,7 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     leaves: set[Expr] = {*loop.states, *loop.reads, *keep}
 
     def inside(node: Expr) -> bool:
-        return node not in leaves and not loop.rates.fixed(node)
+        return node not in leaves and not fixed(node)
 
     read = frontier(results, inside)
     given = {*loop.reads}
@@ -221,5 +226,5 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
         state_adjoints,
         gradients,
         tuple(e for e in read if e in keep),
-        [e for e in read if e not in given and not isinstance(e, Const) and loop.rates.fixed(e)],
+        [e for e in read if e not in given and fixed(e) and not (isinstance(e, Transpose) and e.matrix in given)],
     )

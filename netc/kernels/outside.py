@@ -5,7 +5,7 @@ A value has the lane shape of its expression behind any leading axes (time, batc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -38,23 +38,20 @@ Operation = Callable[..., Tensor]
 
 
 class Evaluator:
-    """Computes some expressions from given ones, in the type of the given values."""
+    """Computes some expressions from given ones, in the type of the given values.
 
-    def __init__(self, roots: Sequence[Expr], given: Sequence[Expr]) -> None:
+    A root that follows only from tensors that are the same as in the last call, unchanged and without a gradient,
+    is not computed again: in training, that is all but what is trained or driven.
+    """
+
+    def __init__(self, roots: Sequence[Expr], given: Iterable[Expr]) -> None:
         """``given`` are leaves or inner expressions whose values each call brings."""
         self._roots = tuple(roots)
-        self._given = tuple(given)
-        known = set(given)
-        self._steps: list[tuple[Expr, Operation, tuple[Expr, ...]]] = []
-        needed = _needed(roots, known)
-        for node in postorder(*roots):
-            if node in needed and node not in known and not isinstance(node, Const):
-                self._steps.append((node, _operation(node), node.children))
-
-    @property
-    def reads(self) -> set[Expr]:
-        """Those of the given expressions that are needed."""
-        return _needed(self._roots, set(self._given)) & set(self._given)
+        self._given = frozenset(given)
+        self._reads = {root: _needed([root], self._given) & self._given for root in self._roots}
+        self._plans: dict[tuple[Expr, ...], _Plan] = {}
+        self._last: dict[Expr, tuple[Tensor, int]] = {}
+        self._results: dict[Expr, tuple[Tensor, torch.dtype]] = {}
 
     def __call__(self, values: Mapping[Expr, Tensor], dtype: torch.dtype) -> list[Tensor]:
         """Return the values of the roots.
@@ -62,6 +59,39 @@ class Evaluator:
         Raises:
             KeyError: where a given value that is needed is missing.
         """
+        changed = {e for e in set().union(*self._reads.values()) if not self._is_as_before(e, values[e])}
+        results = {
+            root: found
+            for root, (found, kind) in self._results.items()
+            if kind == dtype and changed.isdisjoint(self._reads[root])
+        }
+        asked = tuple(dict.fromkeys(root for root in self._roots if root not in results))
+        if asked:
+            if asked not in self._plans:
+                self._plans[asked] = _Plan(asked, self._given)
+            results |= self._plans[asked](values, dtype)
+        if torch.is_inference_mode_enabled():  # such tensors cannot take part in a later graph
+            self._results, self._last = {}, {}
+        else:
+            self._results = {root: (found, dtype) for root, found in results.items() if not found.requires_grad}
+            self._last |= {e: (values[e], values[e]._version) for e in changed}
+        return [results[root] for root in self._roots]
+
+    def _is_as_before(self, expr: Expr, value: Tensor) -> bool:
+        last, version = self._last.get(expr, (None, -1))
+        return last is value and version == value._version and not value.requires_grad
+
+
+class _Plan:
+    """The operations that lead to some roots, in order."""
+
+    def __init__(self, roots: Sequence[Expr], given: Collection[Expr]) -> None:
+        self._roots = tuple(roots)
+        needed = _needed(roots, given)
+        inner = [n for n in postorder(*roots) if n in needed and n not in given and not isinstance(n, Const)]
+        self._steps = [(node, _operation(node), node.children) for node in inner]
+
+    def __call__(self, values: Mapping[Expr, Tensor], dtype: torch.dtype) -> dict[Expr, Tensor]:
         known = dict(values)
 
         def value(node: Expr) -> Tensor:
@@ -71,10 +101,11 @@ class Evaluator:
 
         for node, operation, children in self._steps:
             known[node] = operation(*(value(child) for child in children))
-        return [value(root) for root in self._roots]
+        return {root: value(root) for root in self._roots}
 
 
-def _needed(roots: Sequence[Expr], known: set[Expr]) -> set[Expr]:
+def _needed(roots: Sequence[Expr], known: Collection[Expr]) -> set[Expr]:
+    """Return what is below ``roots`` down to what is known."""
     found: set[Expr] = set()
     stack = list(roots)
     while stack:
@@ -119,6 +150,8 @@ def _operation(node: Expr) -> Operation:
             return _UNARY[node.op]
         case Binary(op="min" | "max") if isinstance(node.a, Const) or isinstance(node.b, Const):
             return _bounded(node)
+        case Binary(op="div") if isinstance(node.a, Const) and node.a.value == 1.0:
+            return lambda _, x: torch.reciprocal(x)
         case Binary():
             return _aligned(node, _BINARY[node.op])
         case Select():

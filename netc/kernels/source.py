@@ -5,6 +5,7 @@ Names in it are numbered here; a deck gives it nothing but numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -65,6 +66,7 @@ class LoopSource:
         results = [(f"y{k}", f"y + {starts[k]}") for k in range(len(states))]
         results += [(f"k{k}", f"kept + {kept[k]}") for k in range(len(keep))]
         outputs = [] if loop.outputs is None else [Sink(loop.outputs, loop.outputs.size, _store("z"))]
+        step = self._function([*next_state, *keep], states, results)
         context = {
             "name": self.name,
             "states": starts[-1],
@@ -74,7 +76,8 @@ class LoopSource:
             "classes": loop.outputs.size if loop.outputs is not None else 0,
             "samples": [e.size for e in loop.samples],
             "driven": [e.size for e in loop.driven],
-            "step": self._function([*next_state, *keep], states, results),
+            "step": step,
+            "in_place": _in_place(step, len(states)),
             "logits": self._function(outputs, states, []),
             "adjoint": None,
             "outer": 0,
@@ -115,7 +118,8 @@ class LoopSource:
         self._temporary = max(self._temporary, used)
         text = "\n".join(body)
         for name, where in results:
-            head[name] = f"V* const __restrict {name} = {where};"
+            restrict = "" if name.startswith("y") else "__restrict "  # the next state may stand where the state was
+            head[name] = f"V* const {restrict}{name} = {where};"
         return [line for name, line in head.items() if _mentions(text, name)] + body
 
     def _leaves(self, vectors: dict[Expr, _Vector]) -> tuple[dict[Expr, Array], dict[str, str]]:
@@ -219,6 +223,18 @@ class LoopSource:
 
     def _at(self, term: ScatterAdd) -> Callable[[str], str]:
         return lambda lane: self.tables.at(term.index, lane)
+
+
+def _in_place(lines: Sequence[str], blocks: int) -> bool:
+    """Whether each lane of a state is read for the last time where it is replaced."""
+    for k in range(blocks):
+        stored = next((n for n, line in enumerate(lines) if line.lstrip().startswith(f"y{k}[")), len(lines))
+        start = max((n for n, line in enumerate(lines[:stored]) if not line.startswith(" ")), default=0)
+        name = re.compile(rf"\bx{k}\b(?!\[i\]|\[0\];)")
+        later = re.compile(rf"\bx{k}\b")
+        if any(name.search(line) for line in lines[start:stored]) or any(later.search(x) for x in lines[stored:]):
+            return False
+    return True
 
 
 def _store(name: str) -> Callable[[str, str], str]:
@@ -336,9 +352,8 @@ _REAL = {
     "float": {
         "integer": "int32_t",
         "magnitude_mask": "0x7fffffff",
-        "magic": "12582912.0",
+        "magic": "12583039.0",  # 1.5 * 2**23 + 127
         "mantissa": 23,
-        "bias": 127,
         "exp_high": "80.0",
         "exp_low": "-87.0",
         "ln2_high": "0.693359375",
@@ -350,9 +365,8 @@ _REAL = {
     "double": {
         "integer": "int64_t",
         "magnitude_mask": "0x7fffffffffffffff",
-        "magic": "6755399441055744.0",
+        "magic": "6755399441056767.0",  # 1.5 * 2**52 + 1023
         "mantissa": 52,
-        "bias": 1023,
         "exp_high": "700.0",
         "exp_low": "-708.0",
         "ln2_high": "0.6931471803691238",
@@ -363,7 +377,8 @@ _REAL = {
     },
 }
 
-# (e^r - 1) / r on |r| <= ln2 / 2, and (2^r - 1) / r on |r| <= 1/2: interpolated at Chebyshev's points
+# (e^r - 1) / r on |r| <= ln2 / 2, and (2^r - 1) / r on |r| <= 1/2, by the degree of the first: interpolated at
+# Chebyshev's points, and for 2^r in float the one whose largest relative error is least (9e-8)
 _EXP = {
     6: (
         1.0000000108364155,
@@ -388,14 +403,7 @@ _EXP = {
     ),
 }
 _EXP2 = {
-    6: (
-        0.6931471880711763,
-        0.24022650760957306,
-        0.05550356898627073,
-        0.009618082370616659,
-        0.0013390978248123847,
-        0.00015453262409321336,
-    ),
+    6: (0.6931469775988677, 0.2402224208542151, 0.05550733743363133, 0.00967151263946331, 0.0013264727211407686),
     11: (
         0.6931471805599453,
         0.24022650695910097,
