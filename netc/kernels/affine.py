@@ -80,6 +80,8 @@ def combined(form: Affine) -> Expr:
     if isinstance(factor, Unary) and factor.op == "neg":  # so that one product serves both signs
         product = mul(factor.x, base)
         return neg(product) if offset is ZERO else sub(offset, product)
+    if isinstance(offset, Const) and offset.value < 0.0:
+        return sub(mul(factor, base), -offset.value)
     return add(mul(factor, base), offset)
 
 

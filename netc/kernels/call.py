@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-
-_SEGMENT_BYTES = 768 * 1024  # what one segment of the backward pass may take: it should stay in the second cache
 
 Pointers = ctypes.c_void_p
 
@@ -47,7 +44,7 @@ class Compiled:
     _pool: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for suffix in ("_forward_bytes", *(("_step_bytes", "_backward_bytes") if self.adjoint else ())):
+        for suffix in ("_forward_bytes", *(("_segment", "_backward_bytes") if self.adjoint else ())):
             getattr(self.library, self.name + suffix).restype = ctypes.c_int64
 
     def forward(self, arguments: Arguments) -> None:
@@ -56,9 +53,7 @@ class Compiled:
 
     def backward(self, arguments: Arguments) -> None:
         """Run the loop and its adjoint."""
-        step = getattr(self.library, f"{self.name}_step_bytes")()
-        evaluations = arguments.steps + 1
-        arguments.segment = min(evaluations, max(math.isqrt(evaluations), _SEGMENT_BYTES // max(step, 1)))
+        arguments.segment = getattr(self.library, f"{self.name}_segment")(ctypes.c_int64(arguments.steps))
         size = getattr(self.library, f"{self.name}_backward_bytes")
         self._run("_backward", arguments, size(ctypes.c_int64(arguments.steps), ctypes.c_int64(arguments.segment)))
 

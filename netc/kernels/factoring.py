@@ -3,6 +3,7 @@
 (1 - x) * rise - x * fall      ->   rise - x * (rise + fall)     one product less, and less to differentiate
 s * (1 - s)                    ->   s - s * s                    a product and a sum that fuse
 k * (x * (q * seed))           ->   x * ((k * q) * seed)         fixed factors meet at the seed
+k * (q * s - x * (q * r))      ->   (k * q) * (s - x * r)        fixed factors that terms share come out of sums
 """
 
 from __future__ import annotations
@@ -10,21 +11,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from netc.ir.build import ONE, ZERO, add, mul, neg, sub
-from netc.ir.nodes import Binary, Expr, State, Unary, Unknown, postorder, rebuild
+from netc.ir.nodes import Binary, Const, Expr, State, Unary, Unknown, postorder, rebuild
 
 Fixed = Callable[[Expr], bool]
 
 _LARGEST_SUM = 200  # operations below a sum that is searched for a factor
-_DEEPEST = 150  # operations on top of each other; what is deeper is left as it is
+DEEPEST = 150  # operations on top of each other; what is deeper is left as it is
 
 
 def cost(roots: Iterable[Expr], fixed: Fixed) -> int:
-    """Return the number of lane-by-lane operations below ``roots``: a sum and its product count once."""
-    order = [node for node in postorder(*roots) if not fixed(node)]
+    """Return the number of lane-by-lane operations from what is ``fixed`` up to ``roots``.
+
+    A sum and a product that only it reads fuse, and count once.
+    """
+    order: list[Expr] = []
     uses: dict[Expr, int] = {}
-    for node in order:
+    stack = [root for root in dict.fromkeys(roots) if not fixed(root)]
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        order.append(node)
         for child in node.children:
             uses[child] = uses.get(child, 0) + 1
+            if child not in seen and not fixed(child):
+                seen.add(child)
+                stack.append(child)
     count = 0
     for node in order:
         if isinstance(node, Binary) and node.op in ("add", "sub"):
@@ -37,12 +48,17 @@ def cost(roots: Iterable[Expr], fixed: Fixed) -> int:
     return count
 
 
+def depth(roots: Iterable[Expr]) -> int:
+    """Return how many operations stand on top of each other."""
+    found: dict[Expr, int] = {}
+    for node in postorder(*roots):
+        found[node] = 1 + max((found[child] for child in node.children), default=0)
+    return max(found.values(), default=0)
+
+
 def improved(roots: Sequence[Expr], change: Callable[[Sequence[Expr]], list[Expr]], fixed: Fixed) -> list[Expr]:
     """Return ``change(roots)`` where it costs less, else ``roots``."""
-    depth: dict[Expr, int] = {}
-    for node in postorder(*roots):
-        depth[node] = 1 + max((depth[child] for child in node.children), default=0)
-    if max(depth.values(), default=0) > _DEEPEST:
+    if depth(roots) > DEEPEST:
         return list(roots)
     changed = change(roots)
     return changed if cost(changed, fixed) < cost(roots, fixed) else list(roots)
@@ -72,7 +88,7 @@ def _factored_sum(node: Expr, fixed: Fixed) -> Expr:
         return node
     for leaf in below:
         if isinstance(leaf, State) and leaf.shape == node.shape:
-            parts = _linear(node, leaf, {})
+            parts = linear_in(node, leaf)
             if parts is not None and parts[0] is not ZERO:
                 found = _plus(parts[1], _times(parts[0], leaf))
                 count = cost([found], fixed)
@@ -81,8 +97,12 @@ def _factored_sum(node: Expr, fixed: Fixed) -> Expr:
     return best
 
 
-def _linear(node: Expr, leaf: Expr, known: dict[Expr, tuple[Expr, Expr] | None]) -> tuple[Expr, Expr] | None:
+def linear_in(node: Expr, leaf: Expr) -> tuple[Expr, Expr] | None:
     """Return ``(factor, rest)`` with ``node = factor * leaf + rest``; ``None`` where it is not linear in the leaf."""
+    return _linear(node, leaf, {})
+
+
+def _linear(node: Expr, leaf: Expr, known: dict[Expr, tuple[Expr, Expr] | None]) -> tuple[Expr, Expr] | None:
     if node in known:
         return known[node]
     known[node] = found = _linear_rule(node, leaf, known)
@@ -126,6 +146,8 @@ def _plus(a: Expr, b: Expr) -> Expr:
     """``a + b`` with signs taken out: ``-a - b`` is ``-(a + b)``."""
     if isinstance(a, Unary) and a.op == "neg":
         return neg(add(a.x, b.x)) if isinstance(b, Unary) and b.op == "neg" else sub(b, a.x)
+    if isinstance(b, Const) and b.value < 0.0:  # so that a - 1 is one expression
+        return sub(a, -b.value)
     return add(a, b)
 
 
@@ -181,3 +203,54 @@ def with_scaled_seeds(roots: Sequence[Expr], fixed: Fixed) -> list[Expr]:
         return _times(factor, rebuild(node, tuple(scaled(c, ONE) if c in seeded else c for c in node.children)))
 
     return [scaled(root, ONE) for root in roots]
+
+
+_Product = tuple[int, tuple[Expr, ...], Expr]
+"""Sign, fixed factors and the rest of a product."""
+
+
+def with_common_factors(roots: Sequence[Expr], fixed: Fixed) -> list[Expr]:
+    """Return ``roots`` with fixed factors drawn out of products, and out of sums whose terms share them."""
+    found: dict[Expr, _Product] = {}
+    for node in postorder(*roots):
+        found[node] = _product(node, [found[child] for child in node.children], fixed)
+    return [_joined(found[root]) for root in roots]
+
+
+def _product(node: Expr, parts: Sequence[_Product], fixed: Fixed) -> _Product:
+    if fixed(node):
+        if isinstance(node, Unary) and node.op == "neg":
+            sign, factors, rest = parts[0]
+            return -sign, factors, rest
+        if isinstance(node, Binary) and node.op == "mul":
+            return parts[0][0] * parts[1][0], (*parts[0][1], *parts[1][1]), ONE
+        return (1, (), ONE) if node is ONE else (1, (node,), ONE)
+    if isinstance(node, Unary) and node.op == "neg":
+        return -parts[0][0], parts[0][1], parts[0][2]
+    if isinstance(node, Binary) and node.op == "mul":
+        (sign, factors, rest), (other_sign, more, other) = parts
+        return sign * other_sign, (*factors, *more), mul(rest, other)
+    if isinstance(node, Binary) and node.op in ("add", "sub"):
+        (sign, factors, rest), (other_sign, more, other) = parts
+        if node.op == "sub":
+            other_sign = -other_sign
+        common, left = [], list(more)
+        for factor in factors:
+            if factor in left:
+                left.remove(factor)
+                common.append(factor)
+        own = list(factors)
+        for factor in common:
+            own.remove(factor)
+        a, b = _joined((1, tuple(own), rest)), _joined((sign * other_sign, tuple(left), other))
+        return sign, tuple(common), _plus(a, b)
+    return 1, (), rebuild(node, tuple(_joined(part) for part in parts))
+
+
+def _joined(product: _Product) -> Expr:
+    sign, factors, rest = product
+    constant: Expr = ONE
+    for factor in factors:
+        constant = mul(constant, factor)
+    result = mul(constant, rest)
+    return result if sign > 0 else _minus(result)

@@ -39,13 +39,17 @@ def _whole(node: Expr) -> bool:
 
 
 class Sink(NamedTuple):
-    """Where a value goes: ``write`` makes a statement from its text and the lane's."""
+    """Where a value goes: ``write`` makes a statement from its text and the lane's.
+
+    Where that only stores it in ``array``, a product with a matrix is computed there.
+    """
 
     expr: Expr
     lanes: int
     write: Callable[[str, str], str]
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    array: str = ""
 
 
 class Place(NamedTuple):
@@ -76,6 +80,7 @@ class Block:
     _order: list[Expr] = field(default_factory=list)
     _member: dict[Expr, tuple[Group, Member]] = field(default_factory=dict)
     _cheap: set[Expr] = field(default_factory=set)
+    _uniform: set[Expr] = field(default_factory=set)
     _home: dict[Expr, Place] = field(default_factory=dict)
     _sink_stage: dict[int, int] = field(default_factory=dict)
     _stored: dict[Expr, Array] = field(default_factory=dict)
@@ -86,11 +91,13 @@ class Block:
         self._order = self._sorted()
         for node in self._order:
             self._check(node)
+            if self._is_uniform(node):
+                self._uniform.add(node)
         self._find_cheap()
         self._place()
         self._find_stored()
         places = set(self._home.values())
-        places |= {Place(self._sink_stage[k], sink.lanes) for k, sink in enumerate(self.sinks)}
+        places |= {Place(self._sink_stage[k], sink.lanes) for k, sink in self._lane_sinks()}
         result: list[str] = []
         for place in sorted(places, key=lambda p: (p.stage, p.node is None, p.lanes, self._rank(p.node))):
             result += self._whole(place.node) if place.node is not None else self._loop(place)
@@ -125,7 +132,18 @@ class Block:
         if isinstance(node, Interpolate):
             return [(node.x, node.x.shape == node.shape)]
         direct = not isinstance(node, Gather | ScatterAdd | Concat)
-        return [(c, direct and c.shape == node.shape) for c in node.children if not isinstance(c, Const)]
+        return [
+            (c, direct and (c.shape == node.shape or c in self._uniform))
+            for c in node.children
+            if not isinstance(c, Const)
+        ]
+
+    def _is_uniform(self, node: Expr) -> bool:
+        """Whether a value is the same for all lanes and samples: then it costs nothing where lanes read it."""
+        if node.shape != (1,) or not isinstance(node, Unary | Binary) or node in self._member:
+            return False
+        operands = (c for c in node.children if not isinstance(c, Const))
+        return all(c in self._uniform or (c in self.leaves and not self.leaves[c].vector) for c in operands)
 
     def _check(self, node: Expr) -> None:
         if not isinstance(node, Unary | Binary | Select | Gather | ScatterAdd | Concat | MatVec | Interpolate):
@@ -145,6 +163,9 @@ class Block:
         """Find what is rather computed again than kept: a few operations on what is in memory anyway."""
         cost: dict[Expr, int] = {}
         for node in self._order:
+            if node in self._uniform:
+                cost[node] = 0
+                continue
             if not (isinstance(node, Unary | Binary) and node.op in _CHEAP) and not isinstance(node, Gather):
                 continue
             total = 1
@@ -194,12 +215,23 @@ class Block:
             elif not direct or self._home[node] != place:
                 self._stored[node] = Array(self.temporary(node.size), node.size, vector=True)
 
-        for k, sink in enumerate(self.sinks):
+        for sink in self.sinks:
+            if sink.array and isinstance(sink.expr, MatVec) and sink.expr not in self._stored:
+                self._stored[sink.expr] = Array(sink.array, sink.lanes, vector=True)
+        for k, sink in self._lane_sinks():
             read(sink.expr, Place(self._sink_stage[k], sink.lanes), sink.expr.shape == (sink.lanes,))
         for node in self._order:
             if node not in self._cheap:
                 for child, direct in self._operands(node):
                     read(child, self._home[node], direct)
+
+    def _lane_sinks(self) -> list[tuple[int, Sink]]:
+        """Return number and sink of all but those that a product is computed in."""
+        return [
+            (k, sink)
+            for k, sink in enumerate(self.sinks)
+            if not (sink.array and sink.expr in self._stored and self._stored[sink.expr].name == sink.array)
+        ]
 
     # ------------------------------------------------------------------ text
 
@@ -296,7 +328,7 @@ class Block:
         before: list[str] = []
         after: list[str] = []
         writes: list[str] = []  # after all reads, so that a result may take the place of what it is made from
-        for k, sink in enumerate(self.sinks):
+        for k, sink in self._lane_sinks():
             if Place(self._sink_stage[k], sink.lanes) == place:
                 writes.append(sink.write(truth(value(sink.expr), False), lane))
                 before += sink.before

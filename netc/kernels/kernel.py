@@ -17,9 +17,12 @@ from netc.ir.program import Program
 from netc.kernels import library
 from netc.kernels.call import Compiled, Loss, Reads, Trajectories
 from netc.kernels.exponentials import SPREAD
+from netc.kernels.file import NAMES, source
+from netc.kernels.layer_source import LayerSource
+from netc.kernels.layers import layers
 from netc.kernels.loops import STEP_SIZE, Loop, Unsupported, backward, loops
 from netc.kernels.outside import Evaluator
-from netc.kernels.source import NAMES, LoopSource, source
+from netc.kernels.source import LoopSource
 from netc.kernels.text import Tables
 
 _REAL = {torch.float32: "float", torch.float64: "double"}
@@ -60,9 +63,11 @@ def build(
 
 @dataclass(slots=True, eq=False)
 class Variant:
-    """The loops compiled with gradients of some of their reads."""
+    """The loops compiled with gradients of some of their reads: of the loss only, where they are layered."""
 
     wanted: frozenset[Expr]
+    share: bool
+    layered: bool
     loops: dict[str, Compiled]
     sources: dict[str, LoopSource]
 
@@ -98,7 +103,7 @@ class Kernel:
         self._loops: dict[str, Loop] = {name: loop for name, loop in zip(NAMES, found, strict=True) if loop}
         if not self._loops:
             raise Unsupported("it has no states")
-        self._variants: list[tuple[bool, Variant]] = []
+        self._variants: list[Variant] = []
         self._place = {
             name: (family, lane) for family, o in enumerate(program.observables) for lane, name in enumerate(o.lanes)
         }
@@ -143,7 +148,7 @@ class Kernel:
         if labels.shape != (outside.batch,) or bool(((labels < 0) | (labels >= classes)).any()):
             raise ValueError(f"labels must be {outside.batch} numbers from 0 to {classes - 1}")
         histories, _ = self._common(outside)
-        variant, reads = self._reads("sampled", outside, histories)
+        variant, reads = self._reads("sampled", outside, histories, loss=True)
         loss, found = Loss.apply(variant.loops["sampled"], reads, labels, outside.steps, logit_scale, *reads.tensors())  # type: ignore[no-untyped-call]
         return loss.to(self.dtype), found.to(self.dtype)
 
@@ -200,22 +205,25 @@ class Kernel:
 
     # ------------------------------------------------------------------ variants
 
-    def variant(self, wanted: Sequence[Expr], *, share: bool, trained: bool = False) -> Variant | None:
-        """Return loops with gradients of at least ``wanted``, compiled now if they are not there yet."""
+    def variant(
+        self, wanted: Sequence[Expr], *, share: bool, loss: bool = True, trained: bool = False
+    ) -> Variant | None:
+        """Return loops with gradients of at least ``wanted``, compiled now if they are not there yet.
+
+        Args:
+            wanted: reads and states (their start) of the loops.
+            share: let logistic functions share an exponential.
+            loss: the gradients are those of the loss, not of signals.
+            trained: ask for what follows from trained values as well.
+        """
         asked = frozenset(wanted)
-        for shared, known in self._variants:
-            if shared == share and asked <= known.wanted:
+        for known in self._variants:
+            if known.share == share and asked <= known.wanted and (not asked or loss or not known.layered):
                 return known
         if trained:
             asked |= self._trained
         tables = Tables()
-        sources = {}
-        for name, loop in self._loops.items():
-            mine = [e for e in loop.reads if e in asked]
-            adjoint = (
-                backward(loop, mine) if mine or (asked and name == "sampled") or asked & set(loop.states) else None
-            )
-            sources[name] = LoopSource(name, loop, adjoint, tables, share)
+        sources = {name: self._source(name, asked, tables, share, loss) for name in self._loops}
         loaded = library.load(source(list(sources.values()), tables, _REAL[self.dtype]), self._notify)
         if loaded is None:
             return None
@@ -223,16 +231,30 @@ class Kernel:
             name: Compiled(
                 loaded,
                 name,
-                tuple(s.size for s in s_.loop.states),
-                s_.loop.outputs.size if s_.loop.outputs is not None else 0,
-                s_.backward is not None,
+                tuple(s.size for s in part.loop.states),
+                part.loop.outputs.size if part.loop.outputs is not None else 0,
+                part.backward is not None or part.layers is not None,
                 self.threads if name == "sampled" else 1,
             )
-            for name, s_ in sources.items()
+            for name, part in sources.items()
         }
-        found = Variant(asked, compiled, sources)
-        self._variants.append((share, found))
+        found = Variant(asked, share, any(part.layers for part in sources.values()), compiled, sources)
+        self._variants.append(found)
         return found
+
+    def _source(self, name: str, asked: frozenset[Expr], tables: Tables, share: bool, loss: bool) -> LoopSource:
+        loop = self._loops[name]
+        mine = [e for e in loop.reads if e in asked]
+        if not mine and not asked & set(loop.states) and (not asked or name == "common"):
+            return LoopSource(name, loop, None, tables, share)
+        if loss and (found := layers(loop, mine)) is not None:
+            layered = LoopSource(name, loop, None, tables, share, found)
+            try:
+                LayerSource(layered, found).context()
+                return layered
+            except Unsupported:  # then the loop as a whole
+                pass
+        return LoopSource(name, loop, backward(loop, mine), tables, share)
 
     @cached_property
     def _trained(self) -> frozenset[Expr]:
@@ -246,9 +268,9 @@ class Kernel:
                 leaves |= set(loop.states)
         return frozenset(found)
 
-    def _needed(self, tensors: Mapping[Expr, Tensor], share: bool) -> Variant:
+    def _needed(self, tensors: Mapping[Expr, Tensor], share: bool, loss: bool) -> Variant:
         needs = [e for e, t in tensors.items() if t.requires_grad] if torch.is_grad_enabled() else []
-        found = self.variant(needs, share=share)
+        found = self.variant(needs, share=share, loss=loss)
         if found is None:
             raise Unsupported("the kernel for these gradients could not be compiled")
         return found
@@ -403,7 +425,9 @@ class Kernel:
         leaves = [leaf for leaf, x in zip(loop.states, picked, strict=True) if x is not None]
         return dict(zip(leaves, found[:count], strict=True)), dict(zip(loop.numbers, found[count:], strict=True))
 
-    def _reads(self, name: str, outside: _Outside, histories: Mapping[Expr, Tensor]) -> tuple[Variant, Reads]:
+    def _reads(
+        self, name: str, outside: _Outside, histories: Mapping[Expr, Tensor], *, loss: bool = False
+    ) -> tuple[Variant, Reads]:
         loop = self._loops[name]
         batch = 1 if name == "common" else outside.batch
         known: Values = outside.rounded | outside.waves | outside.inputs | dict(histories)
@@ -417,7 +441,7 @@ class Kernel:
         initial = self._initial(name, outside, known, batch)
         tensors = dict(zip(loop.reads, [*exact, *samples, *times, *driven], strict=True))
         tensors |= dict(zip(loop.states, initial, strict=True))
-        variant = self._needed(tensors, outside.share)
+        variant = self._needed(tensors, outside.share, loss)
         extra = [e for e in variant.sources[name].fixed if e not in set(loop.parameters)]
         with torch.no_grad():
             found = self._more(extra)(outside.prepared, torch.float64)

@@ -163,13 +163,13 @@ def _outputs(plan: Schedule) -> Expr | None:
     return concat(parts) if parts else None
 
 
-_COSTLY_UNARY = frozenset({"neg", "abs", "sign", "floor", "ceil", "round", "not"})
+_CHEAP_UNARY = frozenset({"neg", "abs", "sign", "floor", "ceil", "round", "not"})
 
 
-def _costly(node: Expr) -> bool:
+def is_costly(node: Expr) -> bool:
     """Whether it is cheaper to keep the value for the backward pass than to compute it again."""
     if isinstance(node, Unary):
-        return node.op not in _COSTLY_UNARY
+        return node.op not in _CHEAP_UNARY
     if isinstance(node, Binary):
         return node.op in ("div", "pow")
     return isinstance(node, MatVec | ScatterAdd | Interpolate)
@@ -211,7 +211,7 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     state_adjoints = tuple(results[: len(loop.states)])
     gradients = {e: g for e, g in zip(wanted, results[len(loop.states) :], strict=True) if g is not ZERO}
     forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}
-    keep = {node for node in forward if _costly(node)}
+    keep = {node for node in forward if is_costly(node)}
     leaves: set[Expr] = {*loop.states, *loop.reads, *keep}
 
     def inside(node: Expr) -> bool:

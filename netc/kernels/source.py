@@ -1,30 +1,29 @@
-"""The C++ file of a program's loops, from the templates beside this module.
+"""What the template of a loop is filled with: statements and sizes.
 
-Names in it are numbered here; a deck gives it nothing but numbers.
+Names are numbered here; a deck gives them nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import accumulate
 from typing import Any
 
-import jinja2
-
 from netc.ir.build import ZERO, neg
-from netc.ir.nodes import Binary, Const, Expr, Outer, Rate, ScatterAdd, Transpose, Unary
-from netc.kernels.exponentials import REACH, Group
+from netc.ir.nodes import Binary, Const, Expr, Outer, ScatterAdd, Transpose, Unary
+from netc.kernels.exponentials import Group
 from netc.kernels.fusion import Block, Sink
+from netc.kernels.layers import Layers
 from netc.kernels.loops import Backward, Loop, Unsupported
 from netc.kernels.text import Array, Tables
 
-_Vector = tuple[str, str, int]  # name, where it is, lanes
+Vector = tuple[str, str, int]
+"""Name, place and lanes of an array of vectors."""
 
-NAMES = ("common", "sampled")
-"""What the functions of the two loops are called."""
+Write = Callable[[str, str], str]
+"""Makes a statement from the text of a value and that of its lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +35,46 @@ class Lanes:
     lanes: int
 
 
+@dataclass(frozen=True, slots=True)
+class GradientRead:
+    """Where the gradient of a read goes: ``name`` points to ``where``."""
+
+    expr: Expr
+    name: str
+    where: str
+    lanes: Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Statements of a function: definitions that hold for all steps, those of one step, and what is computed."""
+
+    outer: list[str]
+    inner: list[str]
+    statements: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """All of them, for a function of one step."""
+        return [*self.outer, *self.inner, *self.statements]
+
+
 @dataclass(slots=True, eq=False)
 class LoopSource:
-    """Writes one loop."""
+    """Writes one loop, for the loss as ``layers`` where there are any."""
 
     name: str
     loop: Loop
     backward: Backward | None
     tables: Tables
     share: bool = True  # let logistic functions share an exponential
+    layers: Layers | None = None
     fixed: list[Expr] = field(default_factory=list)  # all fixed values, in the order the kernel takes them
-    _temporary: int = 0
+    temporary: int = 0
 
     def __post_init__(self) -> None:
         more = [c for group in self._groups for c in group.constants if not isinstance(c, Const)]
-        adjoint = self.backward.parameters if self.backward else []
+        adjoint = self.backward.parameters if self.backward else self.layers.parameters if self.layers else []
         self.fixed = list(dict.fromkeys([*self.loop.parameters, *more, *adjoint]))
 
     def context(self) -> dict[str, Any]:
@@ -58,15 +82,15 @@ class LoopSource:
         loop = self.loop
         starts = list(accumulate((s.size for s in loop.states), initial=0))
         kept = list(accumulate((e.size for e in self._kept), initial=0))
-        states: dict[Expr, _Vector] = {s: (f"x{k}", f"x + {starts[k]}", s.size) for k, s in enumerate(loop.states)}
+        states: dict[Expr, Vector] = {s: (f"x{k}", f"x + {starts[k]}", s.size) for k, s in enumerate(loop.states)}
         next_state = [
-            Sink(u, s.size, _store(f"y{k}")) for k, (u, s) in enumerate(zip(loop.updates, loop.states, strict=True))
+            Sink(u, s.size, store(f"y{k}")) for k, (u, s) in enumerate(zip(loop.updates, loop.states, strict=True))
         ]
-        keep = [Sink(e, e.size, _keep(f"k{k}")) for k, e in enumerate(self._kept)]
+        held = [Sink(e, e.size, keep(f"k{k}")) for k, e in enumerate(self._kept)]
         results = [(f"y{k}", f"y + {starts[k]}") for k in range(len(states))]
-        results += [(f"k{k}", f"kept + {kept[k]}") for k in range(len(keep))]
-        outputs = [] if loop.outputs is None else [Sink(loop.outputs, loop.outputs.size, _store("z"))]
-        step = self._function([*next_state, *keep], states, results)
+        results += [(f"k{k}", f"kept + {kept[k]}") for k in range(len(held))]
+        outputs = [] if loop.outputs is None else [Sink(loop.outputs, loop.outputs.size, store("z"))]
+        step = self.function([*next_state, *held], states, results).lines
         context = {
             "name": self.name,
             "states": starts[-1],
@@ -78,8 +102,9 @@ class LoopSource:
             "driven": [e.size for e in loop.driven],
             "step": step,
             "in_place": _in_place(step, len(states)),
-            "logits": self._function(outputs, states, []),
+            "logits": self.function(outputs, states, []).lines,
             "adjoint": None,
+            "layered": False,
             "outer": 0,
         }
         empty: list[Lanes] = []
@@ -88,7 +113,7 @@ class LoopSource:
         )
         if self.backward is not None:
             context |= self._adjoint(self.backward, states, starts, kept)
-        return context | {"temporary": max(1, self._temporary)}
+        return context
 
     @property
     def _kept(self) -> Sequence[Expr]:
@@ -100,40 +125,50 @@ class LoopSource:
 
     # ------------------------------------------------------------------ functions
 
-    def _function(
-        self, sinks: Sequence[Sink], vectors: dict[Expr, _Vector], results: Sequence[tuple[str, str]]
-    ) -> list[str]:
-        """Return a body: pointers to what it reads and writes, then the statements."""
-        leaves, head = self._leaves(vectors)
+    def function(
+        self, sinks: Sequence[Sink], vectors: Mapping[Expr, Vector], results: Sequence[tuple[str, str]]
+    ) -> Body:
+        """Return a body: pointers to what it reads and writes, then the statements.
+
+        Args:
+            sinks: what is computed.
+            vectors: name, place and lanes of the vectors it reads besides samples.
+            results: name and place of what it writes.
+        """
+        leaves, outer, inner = self._leaves(vectors)
         used = 0
 
         def temporary(lanes: int) -> str:
             nonlocal used
             name = f"m{used}"
-            head[name] = f"V* const __restrict {name} = temporary + {used};"
+            outer[name] = f"V* const __restrict {name} = temporary + {used};"
             used += lanes
             return name
 
         body = Block(sinks, leaves, self._groups, self.tables, temporary).lines()
-        self._temporary = max(self._temporary, used)
-        text = "\n".join(body)
+        self.temporary = max(self.temporary, used)
         for name, where in results:
-            restrict = "" if name.startswith("y") else "__restrict "  # the next state may stand where the state was
-            head[name] = f"V* const {restrict}{name} = {where};"
-        return [line for name, line in head.items() if _mentions(text, name)] + body
+            kind = "double" if name.startswith("gw") else "V"
+            restrict = "" if name.startswith(("y", "l")) else "__restrict "  # may stand where it is read from
+            inner[name] = f"{kind}* const {restrict}{name} = {where};"
+        text = "\n".join(body)
+        once, each = ([line for name, line in head.items() if _mentions(text, name)] for head in (outer, inner))
+        return Body(once, each, body)
 
-    def _leaves(self, vectors: dict[Expr, _Vector]) -> tuple[dict[Expr, Array], dict[str, str]]:
+    def _leaves(self, vectors: Mapping[Expr, Vector]) -> tuple[dict[Expr, Array], dict[str, str], dict[str, str]]:
+        """Return arrays, and the definitions of their names: once, and at each step."""
         loop = self.loop
         leaves: dict[Expr, Array] = {}
-        head: dict[str, str] = {}
+        outer: dict[str, str] = {}
+        inner: dict[str, str] = {}
         for expr, (name, where, lanes) in vectors.items():
             leaves[expr] = Array(name, lanes, vector=True)
-            head[name] = f"const V* const {name} = {where};"
+            inner[name] = f"const V* const {name} = {where};"
         for kind, source, exprs in (("s", "samples", loop.samples), ("u", "driven", loop.driven)):
             start = 0
             for k, expr in enumerate(exprs):
                 leaves[expr] = Array(f"{kind}{k}", expr.size, vector=True)
-                head[f"{kind}{k}"] = f"const V* const {kind}{k} = tile.{source} + {start};"
+                outer[f"{kind}{k}"] = f"const V* const {kind}{k} = tile.{source} + {start};"
                 start += expr.size
         for kind, source, exprs in (("p", "parameters", self.fixed), ("w", "times", loop.times)):
             for k, expr in enumerate(exprs):
@@ -142,15 +177,16 @@ class LoopSource:
                     raise Unsupported("a matrix that changes with time")
                 leaves[expr] = Array(name, expr.size, vector=False)
                 at = f"a.{source}[{k}]" + (f" + t * {expr.size}" if kind == "w" else "")
+                head = inner if kind == "w" else outer
                 head[name] = f"const T* const __restrict {name} = {at};"
                 if expr.size == 1:
                     head[name] = f"const V {name}_all = splat(*({at}));"
-        return leaves, head
+        return leaves, outer, inner
 
     # ------------------------------------------------------------------ adjoint
 
     def _adjoint(
-        self, backward: Backward, states: dict[Expr, _Vector], starts: list[int], kept: list[int]
+        self, backward: Backward, states: dict[Expr, Vector], starts: list[int], kept: list[int]
     ) -> dict[str, Any]:
         loop = self.loop
         vectors = dict(states)
@@ -159,52 +195,67 @@ class LoopSource:
         for k, expr in enumerate(backward.kept):
             vectors[expr] = f"k{k}", f"kept + {kept[k]}", expr.size
         if backward.output_adjoint is not None:
-            vectors[backward.output_adjoint] = "seed", "", backward.output_adjoint.size
+            vectors[backward.output_adjoint] = "z", "seed", backward.output_adjoint.size
         sinks = [
-            Sink(e, s.size, _store(f"h{k}"))
+            Sink(e, s.size, store(f"h{k}"))
             for k, (e, s) in enumerate(zip(backward.state_adjoints, loop.states, strict=True))
         ]
         results = [(f"h{k}", f"here + {starts[k]}") for k in range(len(loop.states))]
         outer = _OuterProducts(self, states)
-        rows: dict[str, list[Lanes]] = {}
-        for rate, kind, prefix, exprs in (
-            (Rate.PARAMETER, "parameter_gradients", "gp", loop.parameters),
-            (Rate.SAMPLE, "sample_gradients", "gs", loop.samples),
-            (Rate.TIME, "time_gradients", "gw", loop.times),
-            (Rate.STEP, "driven_gradients", "gu", loop.driven),
-        ):
-            rows[kind], start = [], 0
-            for k, expr in enumerate(exprs):
-                if expr not in backward.gradients:
-                    continue
-                rows[kind].append(Lanes(k, start, expr.size))
-                where = f"tile.{kind} + " + (f"t * TIME_GRADIENTS + {start}" if rate is Rate.TIME else str(start))
-                results.append((f"{prefix}{k}", where))
-                gradient = backward.gradients[expr]
-                if rate is Rate.PARAMETER and len(expr.shape) == 2:
-                    outer.add(gradient, start, expr)
-                elif rate is Rate.STEP:
-                    sinks.append(Sink(gradient, expr.size, _store(f"{prefix}{k}")))
-                else:
-                    sinks += self._accumulate(f"{prefix}{k}", gradient, expr.size, rate is Rate.TIME)
-                start += expr.size
+        rows = self.rows(backward.gradients)
+        for read in self.reads(backward.gradients, rows):
+            results.append((read.name, read.where))
+            gradient = backward.gradients[read.expr]
+            if len(read.expr.shape) == 2:
+                outer.add(gradient, read.lanes.start, read.expr)
+            elif read.name.startswith("gu"):
+                sinks.append(Sink(gradient, read.expr.size, store(read.name)))
+            else:
+                sinks += self.accumulate(read.name, read.expr.size, gradient)
         sinks += outer.sinks
         results += outer.results
-        lines = self._function(sinks, vectors, results)
-        lines = [line.replace("V* const __restrict gw", "double* const __restrict gw") for line in lines]
         return {
-            "adjoint": [line for line in lines if not line.startswith("const V* const seed =")],
+            "adjoint": self.function(sinks, vectors, results).lines,
             "outer": outer.lanes,
             "outer_products": outer.products,
             **rows,
         }
 
-    def _accumulate(self, name: str, gradient: Expr, lanes: int, over_samples: bool) -> Iterator[Sink]:
+    def rows(self, wanted: Collection[Expr]) -> dict[str, list[Lanes]]:
+        """Return the layout of the gradient arrays of the reads in ``wanted``."""
+        result: dict[str, list[Lanes]] = {}
+        for kind, _, exprs in self._gradient_kinds():
+            result[kind], start = [], 0
+            for k, expr in enumerate(exprs):
+                if expr in wanted:
+                    result[kind].append(Lanes(k, start, expr.size))
+                    start += expr.size
+        return result
+
+    def reads(self, wanted: Collection[Expr], rows: Mapping[str, list[Lanes]]) -> Iterator[GradientRead]:
+        """Yield name and place of the gradient of each read in ``wanted``."""
+        for kind, prefix, exprs in self._gradient_kinds():
+            for lanes in rows[kind]:
+                if exprs[lanes.number] in wanted:
+                    at = f"t * TIME_GRADIENTS + {lanes.start}" if prefix == "gw" else str(lanes.start)
+                    yield GradientRead(exprs[lanes.number], f"{prefix}{lanes.number}", f"tile.{kind} + {at}", lanes)
+
+    def _gradient_kinds(self) -> tuple[tuple[str, str, list[Expr]], ...]:
+        loop = self.loop
+        return (
+            ("parameter_gradients", "gp", loop.parameters),
+            ("sample_gradients", "gs", loop.samples),
+            ("time_gradients", "gw", loop.times),
+            ("driven_gradients", "gu", loop.driven),
+        )
+
+    def accumulate(self, name: str, lanes: int, gradient: Expr) -> Iterator[Sink]:
         """Add to a gradient; what is scattered into it is added where it belongs at once."""
+        over_samples = name.startswith("gw")
         for k, (sign, term) in enumerate(_terms(gradient)):
             operator = "+=" if sign > 0 else "-="
             if not isinstance(term, ScatterAdd):
-                yield Sink(term, lanes, _add(name, operator, None, over_samples))
+                yield Sink(term, lanes, add(name, operator, None, over_samples))
                 continue
             count = len(term.index)
             at = self.tables.at(term.index, "i")
@@ -219,7 +270,7 @@ class LoopSource:
                     (f"{name}[{at}] {operator} {done};",),
                 )
             else:
-                yield Sink(term.x, count, _add(name, operator, self._at(term), over_samples))
+                yield Sink(term.x, count, add(name, operator, self._at(term), over_samples))
 
     def _at(self, term: ScatterAdd) -> Callable[[str], str]:
         return lambda lane: self.tables.at(term.index, lane)
@@ -237,15 +288,21 @@ def _in_place(lines: Sequence[str], blocks: int) -> bool:
     return True
 
 
-def _store(name: str) -> Callable[[str, str], str]:
+def store(name: str, more: str = "") -> Write:
+    """Return what writes a value, and what else is added to it, to an array."""
+    if more:
+        return lambda value, lane: f"{name}[{lane}] = {value} + {more}[{lane}];"
     return lambda value, lane: f"{name}[{lane}] = {value};"
 
 
-def _keep(name: str) -> Callable[[str, str], str]:
+def keep(name: str) -> Write:
+    """Return what writes a value to an array on the way that is followed by an adjoint."""
     return lambda value, lane: f"if constexpr (KEEP) {name}[{lane}] = {value};"
 
 
-def _add(name: str, operator: str, at: Callable[[str], str] | None, over_samples: bool) -> Callable[[str, str], str]:
+def add(name: str, operator: str = "+=", at: Callable[[str], str] | None = None, over_samples: bool = False) -> Write:
+    """Return what adds a value to an array, at another lane where ``at`` says so, or its sum over samples."""
+
     def write(value: str, lane: str) -> str:
         return f"{name}[{at(lane) if at else lane}] {operator} {f'total({value})' if over_samples else value};"
 
@@ -282,7 +339,7 @@ class _OuterProducts:
     """Gradients of matrices: both factors of every step of a segment are kept, then multiplied all at once."""
 
     source: LoopSource
-    states: dict[Expr, _Vector]
+    states: dict[Expr, Vector]
     sinks: list[Sink] = field(default_factory=list)
     results: list[tuple[str, str]] = field(default_factory=list)
     products: list[dict[str, Any]] = field(default_factory=list)
@@ -307,7 +364,7 @@ class _OuterProducts:
             name = f"o{len(self._kept)}"
             self._kept[factor] = self.lanes
             self.results.append((name, f"outer + {self.lanes}"))
-            self.sinks.append(Sink(factor, lanes, _store(name)))
+            self.sinks.append(Sink(factor, lanes, store(name)))
             self.lanes += lanes
         return self._kept[factor]
 
@@ -342,105 +399,3 @@ def _mentions(text: str, name: str) -> bool:
             return True
         start = text.find(name, start + 1)
     return False
-
-
-# ---------------------------------------------------------------------- the file
-
-_LN2 = 0.6931471805599453
-
-_REAL = {
-    "float": {
-        "integer": "int32_t",
-        "magnitude_mask": "0x7fffffff",
-        "magic": "12583039.0",  # 1.5 * 2**23 + 127
-        "mantissa": 23,
-        "exp_high": "80.0",
-        "exp_low": "-87.0",
-        "ln2_high": "0.693359375",
-        "ln2_low": "-2.12194440e-4",
-        "sqrt_half_bits": "0x3f3504f3",
-        "log_terms": 5,
-        "exp_degree": 6,
-    },
-    "double": {
-        "integer": "int64_t",
-        "magnitude_mask": "0x7fffffffffffffff",
-        "magic": "6755399441056767.0",  # 1.5 * 2**52 + 1023
-        "mantissa": 52,
-        "exp_high": "700.0",
-        "exp_low": "-708.0",
-        "ln2_high": "0.6931471803691238",
-        "ln2_low": "1.9082149292705877e-10",
-        "sqrt_half_bits": "0x3fe6a09e667f3bcd",
-        "log_terms": 11,
-        "exp_degree": 11,
-    },
-}
-
-# (e^r - 1) / r on |r| <= ln2 / 2, and (2^r - 1) / r on |r| <= 1/2, by the degree of the first: interpolated at
-# Chebyshev's points, and for 2^r in float the one whose largest relative error is least (9e-8)
-_EXP = {
-    6: (
-        1.0000000108364155,
-        0.500000001353873,
-        0.1666650461303261,
-        0.04166646419740569,
-        0.008369220291803614,
-        0.0013933730715792367,
-    ),
-    11: (
-        1.0,
-        0.5000000000000006,
-        0.1666666666666667,
-        0.041666666666572386,
-        0.008333333333326039,
-        0.001388888893275776,
-        0.00019841269875849833,
-        2.48015040032983e-05,
-        2.755725399754028e-06,
-        2.762650068129728e-07,
-        2.5105772821571653e-08,
-    ),
-}
-_EXP2 = {
-    6: (0.6931469775988677, 0.2402224208542151, 0.05550733743363133, 0.00967151263946331, 0.0013264727211407686),
-    11: (
-        0.6931471805599453,
-        0.24022650695910097,
-        0.055504108664821604,
-        0.009618129107606701,
-        0.0013333558146414412,
-        0.00015403530442044722,
-        1.525273383271237e-05,
-        1.321544240158783e-06,
-        1.017806111240551e-07,
-        7.07262301285728e-09,
-        4.4551764122907677e-10,
-    ),
-}
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    loader = jinja2.PackageLoader("netc.kernels", "templates")
-    return jinja2.Environment(
-        loader=loader, autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=False
-    )
-
-
-def source(parts: Sequence[LoopSource], tables: Tables, real: str) -> str:
-    """Return the file for some loops in floating type ``real``, ``float`` or ``double``."""
-    environment = _environment()
-    constants = _REAL[real]
-    degree = constants["exp_degree"]
-    texts = [environment.get_template("loop.cpp.j2").render(part.context()) for part in parts]
-    head = environment.get_template("vector.h.j2").render(
-        real=real,
-        reach=repr(REACH[real] / _LN2),
-        log2_e=repr(1 / _LN2),
-        ln2=repr(_LN2),
-        exp_coefficients=[repr(c) for c in _EXP[int(degree)]],  # type: ignore[call-overload]
-        exp2_coefficients=[repr(c) for c in _EXP2[int(degree)]],  # type: ignore[call-overload]
-        **constants,
-    )
-    return "\n".join([head, *tables.lines(), *texts])

@@ -231,3 +231,18 @@ def test_wrong_arguments_are_refused(compiled: Compile) -> None:
         kernel.loss(module, torch.zeros(3, 5), torch.tensor([0, 1, 2]), STEPS, 1e-5, SCALE)
     with pytest.raises(ValueError, match="steps"):
         kernel.loss(module, inputs, torch.zeros(5), 0, 1e-5, SCALE)
+
+
+@pytest.mark.parametrize("name", ["network", "buffered", "fig3_buffered.cir", "passive"])
+def test_gradients_of_the_loss_by_every_value_agree(name: str, compiled: Compile) -> None:
+    program = compiled(name)
+    module: Any = instantiate(program, torch.float64)
+    inputs, labels = drive(program, torch.float64, 7), torch.arange(7) % len(module.OUTPUTS)
+    blocks = {n: v.detach().clone().requires_grad_() for n, v in module.values().items()}
+    dt = step_of(program)
+    rows = module(STEPS, dt, inputs, observe=module.OUTPUTS, values=blocks)[0]
+    scores = torch.log_softmax(rows[1:] * SCALE, -1).mean(0)
+    want = gradients(torch.nn.functional.nll_loss(scores, labels), blocks)
+    loss, found = kernel_of(program, torch.float64).classify(Values(blocks), inputs, labels, STEPS, dt, SCALE)
+    torch.testing.assert_close(found, scores.detach(), rtol=1e-9, atol=1e-12)
+    close(gradients(loss, blocks), want, 1e-9)

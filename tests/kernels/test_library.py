@@ -14,8 +14,9 @@ import torch
 from netc.emit.schedule import schedule
 from netc.ir.program import Program
 from netc.kernels import build, library
+from netc.kernels.file import NAMES, source
 from netc.kernels.loops import backward, loops
-from netc.kernels.source import NAMES, LoopSource, source
+from netc.kernels.source import LoopSource
 from netc.kernels.text import Tables
 from netc.runtime.load import instantiate
 from tests.emit import programs
