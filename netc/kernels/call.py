@@ -74,8 +74,8 @@ class Reads:
     """Values a loop reads, contiguous and of the kernel's type, by rate.
 
     ``parameters`` (lanes) or matrices, ``samples`` and ``initial`` (batch, lanes), ``times`` (steps + 1, lanes),
-    ``driven`` (steps, batch, lanes).  ``exact`` are the parameters in float64, where gradients flow to; ``more`` are
-    fixed values that none flows to.
+    ``driven`` (steps, batch, lanes).  ``exact`` are the parameters before rounding, where gradients
+    flow to; ``more`` are fixed values that none flows to.
     """
 
     exact: list[Tensor]
@@ -137,44 +137,38 @@ class _Frame:
         setattr(self.arguments, name, tensor.data_ptr())
 
 
-def _gradients(frame: _Frame, reads: Reads, needs: Sequence[bool], steps: int) -> list[Tensor | None]:
-    """Make room for the gradients that are needed."""
-    made: list[Tensor | None] = []
-    for tensor, need in zip(reads.tensors(), needs, strict=True):
-        made.append(torch.zeros(tensor.shape, dtype=tensor.dtype) if need else None)
-    parameters, samples, times, driven, initial = reads.split(made)
-    longer = [None if x is None else x.new_zeros(steps + 1, *x.shape[1:]) for x in driven]
-    # the kernel writes all gradients it was built for, also where this call does not need them
-    spare = [
-        torch.empty(t.shape, dtype=t.dtype) if x is None else x for t, x in zip(reads.exact, parameters, strict=True)
-    ]
-    frame.point("parameter_gradients", spare)
-    frame.point(
-        "sample_gradients",
-        [torch.empty(t.shape, dtype=t.dtype) if x is None else x for t, x in zip(reads.samples, samples, strict=True)],
-    )
-    frame.point(
-        "time_gradients",
-        [torch.empty(t.shape, dtype=t.dtype) if x is None else x for t, x in zip(reads.times, times, strict=True)],
-    )
-    frame.point(
-        "driven_gradients",
-        [t.new_empty(steps + 1, *t.shape[1:]) if x is None else x for t, x in zip(reads.driven, longer, strict=True)],
-    )
-    frame.point("initial_gradients", initial)
-    frame._kept.append(longer)
-    return made
+@dataclass(slots=True)
+class _Gradients:
+    """Room for the gradients of one call.
+
+    The kernel writes all gradients it was built for, also those that a call does not need.
+    """
+
+    reads: Reads
+    needs: Sequence[bool]
+    rows: list[list[Tensor]]
+
+    def result(self) -> list[Tensor | None]:
+        """Return the gradients in the order of :meth:`Reads.tensors`, ``None`` where none is needed."""
+        parameters, samples, times, driven, initial = self.rows
+        rounded = [g.to(t.dtype) for g, t in zip(parameters, self.reads.exact, strict=True)]
+        # the last row of a waveform also holds after the last step
+        shorter = [torch.cat((g[:-2], g[-2:].sum(0, keepdim=True))) for g in driven]
+        found = [*rounded, *samples, *times, *shorter, *initial]
+        return [g if need else None for g, need in zip(found, self.needs, strict=True)]
 
 
-def _finish_driven(frame: _Frame, reads: Reads, made: list[Tensor | None]) -> None:
-    """The last row of a waveform also holds after the last step: add both rows of its gradient."""
-    longer = frame._kept[-1]
-    first = len(reads.parameters) + len(reads.samples) + len(reads.times)
-    for k, rows in enumerate(longer):
-        if rows is not None:
-            gradient = rows[:-1].clone()
-            gradient[-1] += rows[-1]
-            made[first + k] = gradient
+def _gradients(frame: _Frame, reads: Reads, needs: Sequence[bool], steps: int) -> _Gradients:
+    def like(tensors: Sequence[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
+        return [torch.zeros(t.shape, dtype=dtype or t.dtype) for t in tensors]
+
+    longer = [t.new_zeros(steps + 1, *t.shape[1:]) for t in reads.driven]
+    exact = like(reads.exact, torch.float64)
+    rows = [exact, like(reads.samples), like(reads.times), longer, like(reads.initial)]
+    names = ("parameter", "sample", "time", "driven", "initial")
+    for name, tensors in zip(names, rows, strict=True):
+        frame.point(f"{name}_gradients", tensors)
+    return _Gradients(reads, needs, rows)
 
 
 class Trajectories(torch.autograd.Function):
@@ -205,8 +199,7 @@ class Trajectories(torch.autograd.Function):
         frame.point("final_seeds", list(given))
         made = _gradients(frame, reads, ctx.needs_input_grad[5:], steps)
         loop.backward(frame.arguments)
-        _finish_driven(frame, reads, made)
-        return (None, None, None, None, None, *made)
+        return (None, None, None, None, None, *made.result())
 
 
 class Loss(torch.autograd.Function):
@@ -228,8 +221,7 @@ class Loss(torch.autograd.Function):
             frame.arguments.weight = 1.0 / (batch * steps)
             made = _gradients(frame, reads, needs, steps)
             loop.backward(frame.arguments)
-            _finish_driven(frame, reads, made)
-            ctx.made = made
+            ctx.made = made.result()
         else:
             loop.forward(frame.arguments)
         loss = -found.gather(1, labels.unsqueeze(1)).mean()

@@ -11,6 +11,7 @@ from netc.kernels.exponentials import REACH
 from netc.kernels.layer_source import LayerSource
 from netc.kernels.source import LoopSource
 from netc.kernels.text import Tables
+from netc.kernels.weights import Weights
 
 NAMES = ("common", "sampled")
 """What the functions of the loop of the common states and of that of the others are called."""
@@ -97,8 +98,8 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def source(parts: Sequence[LoopSource], tables: Tables, real: str) -> str:
-    """Return the file for some loops in floating type ``real``, ``float`` or ``double``."""
+def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weights | None = None) -> str:
+    """Return the file for some loops, and for what is computed for them, in floating type ``float`` or ``double``."""
     environment = _environment()
     constants = _REAL[real]
     degree = constants["exp_degree"]
@@ -118,4 +119,5 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str) -> str:
         exp2_coefficients=[repr(c) for c in _EXP2[int(degree)]],  # type: ignore[call-overload]
         **constants,
     )
-    return "\n".join([head, *tables.lines(), *texts])
+    more = ["typedef T POSITION;", *weights.lines(tables)] if weights is not None else []  # asks for tables too
+    return "\n".join([head, *tables.lines(), *texts, *more])

@@ -53,6 +53,11 @@ class Evaluator:
         self._last: dict[Expr, tuple[Tensor, int]] = {}
         self._results: dict[Expr, tuple[Tensor, torch.dtype]] = {}
 
+    @property
+    def reads(self) -> set[Expr]:
+        """Those of the given expressions that are needed."""
+        return set().union(*self._reads.values())
+
     def __call__(self, values: Mapping[Expr, Tensor], dtype: torch.dtype) -> list[Tensor]:
         """Return the values of the roots.
 

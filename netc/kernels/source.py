@@ -77,6 +77,11 @@ class LoopSource:
         adjoint = self.backward.parameters if self.backward else self.layers.parameters if self.layers else []
         self.fixed = list(dict.fromkeys([*self.loop.parameters, *more, *adjoint]))
 
+    @property
+    def extra(self) -> list[Expr]:
+        """Fixed values besides the parameters of the loop, to which no gradients flow."""
+        return self.fixed[len(self.loop.parameters) :]
+
     def context(self) -> dict[str, Any]:
         """Return what the template of a loop needs."""
         loop = self.loop

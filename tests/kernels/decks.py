@@ -41,6 +41,7 @@ def program(name: str, folder: Path) -> Program:
         return compile_deck(SHIPPED / name).program
     text = {
         "buffered": lambda: generate((8, 6, 4), seed=1),
+        "wide": lambda: generate((30, 10, 5), seed=3),
         "passive": lambda: generate((7, 6, 5), passive=True, seed=2),
         "ladder": lambda: ladder(12),
         "crossbar": lambda: crossbar(4, 3),

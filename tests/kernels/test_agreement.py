@@ -19,7 +19,7 @@ from tests.kernels import decks
 
 STEPS, SCALE = 60, 20.0
 HAND_MADE = ("rc", "mif", "network", "waveform", "shapes")
-WITH_LOSS = ("network", "fig3_passive.cir", "fig3_buffered.cir", "buffered", "passive", "ladder", "crossbar")
+WITH_LOSS = ("network", "fig3_passive.cir", "fig3_buffered.cir", "buffered", "wide", "passive", "ladder", "crossbar")
 
 Compile = Callable[[str], Program]
 
@@ -233,7 +233,7 @@ def test_wrong_arguments_are_refused(compiled: Compile) -> None:
         kernel.loss(module, inputs, torch.zeros(5), 0, 1e-5, SCALE)
 
 
-@pytest.mark.parametrize("name", ["network", "buffered", "fig3_buffered.cir", "passive"])
+@pytest.mark.parametrize("name", ["network", "buffered", "wide", "fig3_buffered.cir", "passive"])
 def test_gradients_of_the_loss_by_every_value_agree(name: str, compiled: Compile) -> None:
     program = compiled(name)
     module: Any = instantiate(program, torch.float64)

@@ -1,0 +1,226 @@
+"""Large arrays that follow from trained values, such as the weights of a crossbar: one pass, and one pass back.
+
+Torch makes a pass over memory for every operation and again for its gradient; here each entry is computed at once
+from the positions of trained values between their bounds, in float64, and so is its derivative.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netc.ir.nodes import Assemble, Binary, Const, Expr, Gather, Parameter, Unary, postorder
+from netc.ir.program import Bounds, Coordinate, Program
+from netc.kernels.text import Tables
+
+_LEAST_LANES = 256
+
+
+def weights(program: Program, roots: Sequence[Expr]) -> Weights | None:
+    """Return those of ``roots`` that are computed here; ``None`` where there are none."""
+    trained = {Parameter(b.name, len(b.values)): b.trained for b in program.parameters if b.trained}
+    found = [root for root in roots if root.size >= _LEAST_LANES and _is_entrywise(root, set(trained))]
+    return Weights(tuple(found), dict(trained)) if found else None
+
+
+def _is_entrywise(root: Expr, trained: set[Parameter]) -> bool:
+    nodes = list(postorder(root))
+    return any(node in trained for node in nodes) and all(_has_rule(node, trained) for node in nodes)
+
+
+def _has_rule(node: Expr, trained: set[Parameter]) -> bool:
+    match node:
+        case Const():
+            return True
+        case Parameter():
+            return node in trained or node.size == 1
+        case Unary():
+            return node.op == "neg"
+        case Binary():
+            return node.op in ("add", "sub", "mul", "div")
+        case Gather():
+            return True
+        case Assemble():
+            at = node.rows.array * node.shape[1] + node.columns.array
+            return len(at) == node.size and bool((at == np.arange(node.size)).all())
+    return False
+
+
+@dataclass(slots=True, eq=False)
+class Weights:
+    """Roots, what they are made of, and the C++ text that computes them."""
+
+    roots: tuple[Expr, ...]
+    trained: dict[Parameter, Bounds]
+    positions: list[Parameter] = field(default_factory=list)
+    scalars: list[Parameter] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        leaves = dict.fromkeys(node for node in postorder(*self.roots) if isinstance(node, Parameter))
+        self.positions = [leaf for leaf in leaves if leaf in self.trained]
+        self.scalars = [leaf for leaf in leaves if leaf not in self.trained]
+
+    def lines(self, tables: Tables) -> list[str]:
+        """Return the two functions: values of the roots, and derivatives by the positions."""
+        result = []
+        for name, back in (("weights_forward", False), ("weights_backward", True)):
+            results = "const T* const* seeds, double* const* gradients" if back else "T* const* roots"
+            result.append(
+                f'extern "C" void {name}(const POSITION* const* positions, const double* scalars, {results}) {{'
+            )
+            for k, root in enumerate(self.roots):
+                result += [f"    {line}" for line in self._root(k, root, back, tables)]
+            result.append("}")
+        return result
+
+    def _root(self, number: int, root: Expr, back: bool, tables: Tables) -> list[str]:
+        rows, columns = root.shape if len(root.shape) == 2 else (1, root.size)
+        entry = _Entry(self, tables)
+        value = entry.value(root, ("i", "j") if len(root.shape) == 2 else ("j",))
+        at = f"i * {columns} + j" if len(root.shape) == 2 else "j"
+        if back:
+            body = [*entry.lines, f"const double seed = seeds[{number}][{at}];", *entry.adjoint(value, "seed")]
+        else:
+            body = [*entry.lines, f"root[{at}] = T({value});"]
+        head = [] if back else [f"T* const __restrict root = roots[{number}];"]
+        for k, _ in enumerate(self.positions):
+            head.append(f"const POSITION* const __restrict position{k} = positions[{k}];")
+            if back:
+                head.append(f"double* const __restrict gradient{k} = gradients[{k}];")
+        head += [f"const double scalar{k} = scalars[{k}];" for k, _ in enumerate(self.scalars)]
+        loops = [f"for (Size i = 0; i < {rows}; ++i)", f"    for (Size j = 0; j < {columns}; ++j) {{"]
+        return ["{", *(f"    {x}" for x in (*head, *loops)), *(f"            {x}" for x in body), "        }", "}"]
+
+
+class _Entry:
+    """One entry of a root as statements in float64."""
+
+    def __init__(self, owner: Weights, tables: Tables) -> None:
+        self._owner = owner
+        self._tables = tables
+        self.lines: list[str] = []
+        self._known: dict[tuple[Expr, tuple[str, ...]], str] = {}
+        self._steps: list[tuple[str, str, tuple[str, ...]]] = []  # name, operation, operands
+
+    def value(self, node: Expr, at: tuple[str, ...]) -> str:
+        """Write what ``node`` needs at one index and return its text."""
+        key = node, at
+        if key not in self._known:
+            self._known[key] = self._value(node, at)
+        return self._known[key]
+
+    def _value(self, node: Expr, at: tuple[str, ...]) -> str:
+        match node:
+            case Const():
+                return f"double({node.value!r})"
+            case Parameter() if node in self._owner.trained:
+                return self._trained(node, at[-1], inverse=False)
+            case Parameter():
+                return f"scalar{self._owner.scalars.index(node)}"
+            case Gather():
+                lane = self._tables.at(node.index, at[-1])
+                return self.value(node.x, (*at[:-1], f"({lane})"))
+            case Assemble():
+                return self.value(node.values, (f"({at[0]} * {node.shape[1]} + {at[1]})",))
+            case Unary():
+                return self._step("neg", self.value(node.x, at))
+            case Binary(op="div") if isinstance(node.b, Parameter) and node.b in self._owner.trained:
+                inverse = self._trained(node.b, self._index(node.b, at)[-1], inverse=True)
+                if isinstance(node.a, Const) and node.a.value == 1.0:
+                    return inverse
+                return self._step("mul", self.value(node.a, self._index(node.a, at)), inverse)
+            case Binary():
+                return self._step(node.op, *(self.value(x, self._index(x, at)) for x in (node.a, node.b)))
+        raise TypeError(type(node).__name__)
+
+    @staticmethod
+    def _index(operand: Expr, at: tuple[str, ...]) -> tuple[str, ...]:
+        """Index of an operand that broadcasts."""
+        here = at[len(at) - len(operand.shape) :]
+        return tuple("0" if n == 1 else x for n, x in zip(operand.shape, here, strict=True))
+
+    def _trained(self, leaf: Parameter, lane: str, *, inverse: bool) -> str:
+        """Text of a trained value or its reciprocal, one of which is linear in the position."""
+        bounds = self._owner.trained[leaf]
+        reciprocal = bounds.coordinate is Coordinate.RECIPROCAL
+        low, high = (1 / bounds.maximum, 1 / bounds.minimum) if reciprocal else (bounds.minimum, bounds.maximum)
+        number = self._owner.positions.index(leaf)
+        key = Unary("neg", leaf), (lane,)  # any key that no value has
+        if key not in self._known:
+            name = f"v{len(self._steps)}"
+            self.lines.append(f"const double {name} = {low!r} + {high - low!r} * double(position{number}[{lane}]);")
+            self._steps.append((name, "leaf", (f"gradient{number}[{lane}]", repr(high - low))))
+            self._known[key] = name
+        name = self._known[key]
+        return name if inverse == reciprocal else self._step("div", "1.0", name)
+
+    def _step(self, op: str, *operands: str) -> str:
+        name = f"v{len(self._steps)}"
+        sign = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+        text = f"-{operands[0]}" if op == "neg" else f"{operands[0]} {sign[op]} {operands[1]}"
+        self.lines.append(f"const double {name} = {text};")
+        self._steps.append((name, op, operands))
+        return name
+
+    def adjoint(self, value: str, seed: str) -> list[str]:
+        """Return statements that add ``seed`` times the derivatives of ``value`` to the gradients."""
+        shares: dict[str, list[str]] = {value: [seed]}
+        names = {name for name, _, _ in self._steps}
+        lines: list[str] = []
+        for name, op, operands in reversed(self._steps):
+            if name not in shares:
+                continue
+            g = f"g{name}"
+            lines.append(f"const double {g} = {' + '.join(shares[name])};")
+            if op == "leaf":
+                lines.append(f"{operands[0]} += {g} * {operands[1]};")
+                continue
+            for operand, share in zip(operands, _SHARES[op](g, name, *operands), strict=True):
+                if operand in names:
+                    shares.setdefault(operand, []).append(share)
+        return lines
+
+
+_SHARES: dict[str, Any] = {
+    "neg": lambda g, v, x: (f"-{g}",),
+    "add": lambda g, v, a, b: (g, g),
+    "sub": lambda g, v, a, b: (g, f"-{g}"),
+    "mul": lambda g, v, a, b: (f"{g} * {b}", f"{g} * {a}"),
+    "div": lambda g, v, a, b: (f"{g} / {b}", f"-{g} * {v} / {b}"),
+}
+
+
+class WeightValues(torch.autograd.Function):
+    """The roots of :class:`Weights` from positions and scalars."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, library: ctypes.CDLL, found: Weights, scalars: Tensor, dtype: torch.dtype, *positions: Tensor
+    ) -> Any:
+        """Return the roots in ``dtype``."""
+        kept = [p.detach().contiguous() for p in positions]
+        roots = [torch.empty(root.shape, dtype=dtype) for root in found.roots]
+        library.weights_forward(_pointers(kept), ctypes.c_void_p(scalars.data_ptr()), _pointers(roots))
+        ctx.call = library, scalars, kept
+        return tuple(roots)
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> Any:
+        """Return gradients of the positions."""
+        library, scalars, kept = ctx.call
+        given = [seed.contiguous() for seed in seeds]
+        gradients = [torch.zeros(p.shape, dtype=torch.float64) for p in kept]
+        library.weights_backward(
+            _pointers(kept), ctypes.c_void_p(scalars.data_ptr()), _pointers(given), _pointers(gradients)
+        )
+        return (None, None, None, None, *(g.to(p.dtype) for g, p in zip(gradients, kept, strict=True)))
+
+
+def _pointers(tensors: Sequence[Tensor]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
