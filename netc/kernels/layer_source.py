@@ -74,6 +74,10 @@ class LayerSource:
 
     # ------------------------------------------------------------------ layers
 
+    def _kept(self, layer: Layer) -> list[Expr]:
+        """Return what a layer keeps besides the states that others read, which are there anyway."""
+        return [e for e in layer.kept if e not in self._exports]
+
     def _layer(self, number: int, layer: Layer) -> dict[str, Any]:
         width = next((w for w in range(min(_WIDEST, layer.lanes), 2, -1) if layer.lanes % w == 0), 0)
         width = width or min(4, layer.lanes)
@@ -82,7 +86,7 @@ class LayerSource:
             "lanes": layer.lanes,
             "width": width,
             "rest": layer.lanes % width,
-            "kept": len(layer.kept),
+            "kept": max(1, len(self._kept(layer))),
             "forward": _blocked(self._forward(number, layer), layer.lanes),
             "backward": _blocked(self._backward(number, layer), layer.lanes),
             "states": [{"number": k, "start": self._starts[k]} for k in layer.states],
@@ -108,8 +112,9 @@ class LayerSource:
             if leaf in self._exports:
                 results.append((f"e{k}", f"s.exports + k * EXPORTS + {self._exports[leaf]}"))
                 sinks.append(Sink(leaf, layer.lanes, store(f"e{k}")))
-        for j, expr in enumerate(layer.kept):
-            results.append((f"k{j}", f"kept + (k * {len(layer.kept)} + {j}) * B - lane"))
+        kept = self._kept(layer)
+        for j, expr in enumerate(kept):
+            results.append((f"k{j}", f"kept + (k * {max(1, len(kept))} + {j}) * B - lane"))
             sinks.append(Sink(expr, layer.lanes, keep(f"k{j}")))
         return self._source.function(sinks, vectors, results)
 
@@ -117,8 +122,13 @@ class LayerSource:
         loop = self._source.loop
         pairs = zip(layer.seeds, layer.states, strict=True)
         vectors: dict[Expr, Vector] = {seed: (f"n{k}", "", layer.lanes) for seed, k in pairs}
-        for j, expr in enumerate(layer.kept):
-            vectors[expr] = f"k{j}", f"kept + (k * {len(layer.kept)} + {j}) * B - lane", layer.lanes
+        kept = self._kept(layer)
+        for j, expr in enumerate(kept):
+            vectors[expr] = f"k{j}", f"kept + (k * {max(1, len(kept))} + {j}) * B - lane", layer.lanes
+        for k in layer.states:
+            leaf = loop.states[k]
+            if leaf in self._exports:
+                vectors[leaf] = f"x{k}", f"s.exports + k * EXPORTS + {self._exports[leaf]}", layer.lanes
         flows = self._flow_vectors(number, layer, layer.flows, "flows", "t")
         vectors |= {e: place for e, place in flows.items() if e not in vectors}
         results: list[tuple[str, str]] = []
