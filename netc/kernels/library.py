@@ -33,6 +33,7 @@ FLAGS = (
 """Not -ffast-math: what is not a number has to stay so."""
 
 _WIDE = "-mprefer-vector-width=512"
+_GCC = ("-fno-tree-ter", "-fno-tree-loop-distribute-patterns")  # keep lanes interleaved, and arrays of vectors whole
 _TIMEOUT = 600.0  # s
 _COMPILERS = ("c++", "g++", "clang++")
 
@@ -79,6 +80,7 @@ def compiled(source: str, notify: Notify = to_stderr) -> Path | None:
     try:
         version = _version(program, os.stat(program).st_mtime_ns)
         flags = (*FLAGS, _WIDE) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+        flags = flags if "clang" in version else (*flags, *_GCC)
         key = hashlib.sha256("\0".join([version, *flags, _processor(), source]).encode()).hexdigest()[:32]
         folder = cache_folder()
         target = folder / f"{key}.so"
