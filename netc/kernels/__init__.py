@@ -2,5 +2,6 @@
 
 from netc.kernels.kernel import Kernel, build
 from netc.kernels.loops import Unsupported
+from netc.kernels.passes import PASSES
 
-__all__ = ["Kernel", "Unsupported", "build"]
+__all__ = ["PASSES", "Kernel", "Unsupported", "build"]

@@ -41,6 +41,7 @@ class Compiled:
     classes: int
     adjoint: bool
     threads: int = 1
+    checkpoints: bool = True  # else all states are stored
     _pool: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,8 @@ class Compiled:
 
     def backward(self, arguments: Arguments) -> None:
         """Run the loop and its adjoint."""
-        arguments.segment = getattr(self.library, f"{self.name}_segment")(ctypes.c_int64(arguments.steps))
+        planned = getattr(self.library, f"{self.name}_segment")(ctypes.c_int64(arguments.steps))
+        arguments.segment = planned if self.checkpoints else arguments.steps + 1
         size = getattr(self.library, f"{self.name}_backward_bytes")
         self._run("_backward", arguments, size(ctypes.c_int64(arguments.steps), ctypes.c_int64(arguments.segment)))
 

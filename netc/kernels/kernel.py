@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from netc.kernels.call import Loss, Reads, Trajectories
 from netc.kernels.exponentials import SPREAD
 from netc.kernels.file import NAMES
 from netc.kernels.loops import Loop, Unsupported, loops
+from netc.kernels.passes import enabled
 from netc.kernels.stages import Outside, Stages
 from netc.kernels.variants import Variant, Variants
 
@@ -29,6 +30,7 @@ def build(
     *,
     threads: int | None = None,
     notify: library.Notify = library.to_stderr,
+    disable: Collection[str] = (),
 ) -> Kernel | None:
     """Return the kernel of a program; ``None``, after one line of notice, where there can be none.
 
@@ -37,12 +39,17 @@ def build(
         dtype: float32 or float64.
         threads: over which tiles of samples are spread; what torch uses when ``None``.
         notify: takes the notice.
+        disable: names of :data:`~netc.kernels.passes.PASSES` to leave out.
+
+    Raises:
+        ValueError: for a pass that does not exist.
     """
+    passes = enabled(disable)
     if dtype not in _REAL:
         notify(f"there is no fused kernel for {dtype}; PyTorch runs instead")
         return None
     try:
-        kernel = Kernel(program, dtype, threads or torch.get_num_threads(), notify)
+        kernel = Kernel(program, dtype, threads or torch.get_num_threads(), notify, passes)
         return kernel if kernel.start() else None
     except Unsupported as reason:
         notify(f"no fused kernel for this circuit: {reason}; PyTorch runs instead")
@@ -52,7 +59,9 @@ def build(
 class Kernel:
     """Fused loops of one program; made by :func:`build`.  One thread at a time may call it."""
 
-    def __init__(self, program: Program, dtype: torch.dtype, threads: int, notify: library.Notify) -> None:
+    def __init__(
+        self, program: Program, dtype: torch.dtype, threads: int, notify: library.Notify, passes: frozenset[str]
+    ) -> None:
         if program.algebraic:
             raise Unsupported("its algebraic equations have not been solved")
         if len({block.mode for block in program.inputs}) > 1:
@@ -60,13 +69,16 @@ class Kernel:
         self.program = program
         self.dtype = dtype
         self.threads = max(1, threads)
+        self._passes = passes
         self._plan = schedule(program)
-        found = loops(self._plan)
+        found = loops(self._plan, passes)
         self._loops: dict[str, Loop] = {name: loop for name, loop in zip(NAMES, found, strict=True) if loop}
         if not self._loops:
             raise Unsupported("it has no states")
-        self._stages = Stages(self._plan, self._loops, dtype)
-        self._variants = Variants(program, self._loops, self._stages.weights, _REAL[dtype], self.threads, notify)
+        self._stages = Stages(self._plan, self._loops, dtype, passes)
+        self._variants = Variants(
+            program, self._loops, self._stages.weights, _REAL[dtype], self.threads, notify, passes
+        )
         self._place = {
             name: (family, lane) for family, o in enumerate(program.observables) for lane, name in enumerate(o.lanes)
         }
@@ -116,10 +128,25 @@ class Kernel:
         if labels.shape != (outside.batch,) or bool(((labels < 0) | (labels >= classes)).any()):
             raise ValueError(f"labels must be {outside.batch} numbers from 0 to {classes - 1}")
         histories, _ = self._common(outside, {})
+        if "loss_fusion" not in self._passes:
+            return self._classify_signals(loop, outside, histories, labels, logit_scale)
         variant, reads = self._reads("sampled", outside, histories, loss=True)
         compiled = variant.loops["sampled"]
         loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, *reads.tensors())  # type: ignore[no-untyped-call]
         return loss.to(self.dtype), found.to(self.dtype)
+
+    def _classify_signals(
+        self, loop: Loop, outside: Outside, histories: Mapping[Expr, Tensor], labels: Tensor, logit_scale: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`classify` returns from stored trajectories, by torch."""
+        outputs = loop.outputs
+        if outputs is None:
+            raise Unsupported("its outputs do not depend on its inputs")
+        read = [x for x in postorder(outputs) if isinstance(x, State) and x in loop.states]
+        rows, _ = self._trajectories("sampled", outside, histories, {x: torch.arange(x.size) for x in read})
+        logits = self._stages.signals([outputs], outside, {h: x.unsqueeze(1) for h, x in histories.items()} | rows)[0]
+        found = torch.log_softmax(logits[1:] * logit_scale, dim=-1).double().mean(0)
+        return -found.gather(1, labels.unsqueeze(1)).mean().to(self.dtype), found.detach().to(self.dtype)
 
     def log_probabilities(self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float) -> Tensor:
         """Return the mean log-probabilities ``(batch, classes)`` without gradients; nothing over time is stored."""

@@ -89,6 +89,8 @@ class Layers:
 
 def layers(loop: Loop, wanted: Sequence[Expr]) -> Layers | None:
     """Return the layers of ``loop`` with gradients of the reads in ``wanted``; ``None`` where it has none."""
+    if "fission" not in loop.passes or "collapse" not in loop.passes:
+        return None
     if loop.outputs is None or loop.driven or depth(loop.updates) > DEEPEST:
         return None
     order = _components(loop)
@@ -183,8 +185,9 @@ def _layer(loop: Loop, members: Sequence[int], flows: tuple[Expr, ...], wanted: 
     results = with_fused_slopes([*(found[e] for e in (*own, *flows)), *gradients.values()])
     results = collapse(results, fixed)
     linear = [_jacobian(r, seeds, fixed) for r in results]
-    results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
-    results = improved(results, lambda given: factored(given, fixed), fixed)
+    if "factoring" in loop.passes:
+        results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
+        results = improved(results, lambda given: factored(given, fixed), fixed)
     costly = {node for node in postorder(*updates) if loop.rates.moves(node) and is_costly(node)} - set(flows)
     reverse = _kept(loop, results, costly, flows)
     forward, least = _least(loop, linear, seeds, costly, updates, flows)

@@ -34,6 +34,7 @@ from netc.ir.nodes import (
 from netc.kernels.affine import AffineForms, collapse
 from netc.kernels.exponentials import Group, groups
 from netc.kernels.factoring import factored, improved, with_fused_slopes, with_scaled_seeds
+from netc.kernels.passes import ALL
 
 STEP_SIZE = Parameter("length of a step")
 """The time step in seconds, as an expression that is fixed while a kernel runs."""
@@ -91,6 +92,7 @@ class Loop:
     numbers: tuple[int, ...]  # of the state blocks in the program
     updates: tuple[Expr, ...]
     outputs: Expr | None
+    passes: frozenset[str] = ALL
     parameters: list[Expr] = field(default_factory=list)
     samples: list[Expr] = field(default_factory=list)
     times: list[Expr] = field(default_factory=list)
@@ -107,17 +109,17 @@ class Loop:
         return (*self.parameters, *self.samples, *self.times, *self.driven)
 
 
-def loops(plan: Schedule, *, share: bool = True) -> tuple[Loop | None, Loop | None]:
+def loops(plan: Schedule, passes: frozenset[str] = ALL) -> tuple[Loop | None, Loop | None]:
     """Return the loop of the states common to all samples and the loop of the others.
 
     Args:
         plan: the schedule of the program.
-        share: let logistic functions share an exponential.
+        passes: names of those that run.
     """
-    return _loop(plan, plan.common, share), _loop(plan, plan.step, share)
+    return _loop(plan, plan.common, passes), _loop(plan, plan.step, passes)
 
 
-def _loop(plan: Schedule, numbers: Sequence[int], share: bool) -> Loop | None:
+def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loop | None:
     if not numbers:
         return None
     states = tuple(plan.leaf(k) for k in numbers)
@@ -129,10 +131,12 @@ def _loop(plan: Schedule, numbers: Sequence[int], share: bool) -> Loop | None:
     outputs = _outputs(plan)
     if outputs is not None and rates.moves(outputs):
         roots.append(outputs)
-    roots = collapse(roots, rates.fixed)
-    roots = improved(roots, lambda given: factored(given, rates.fixed), rates.fixed)
+    if "collapse" in passes:
+        roots = collapse(roots, rates.fixed)
+    if "factoring" in passes:
+        roots = improved(roots, lambda given: factored(given, rates.fixed), rates.fixed)
     logits = roots[-1] if len(roots) > len(states) else None
-    loop = Loop(rates, states, tuple(numbers), tuple(roots[: len(states)]), logits)
+    loop = Loop(rates, states, tuple(numbers), tuple(roots[: len(states)]), logits, passes)
     for expr in frontier(roots, rates.moves):
         rate = rates(expr)
         if rate is Rate.STEP:
@@ -140,7 +144,7 @@ def _loop(plan: Schedule, numbers: Sequence[int], share: bool) -> Loop | None:
                 loop.driven.append(expr)
         else:
             {Rate.PARAMETER: loop.parameters, Rate.SAMPLE: loop.samples, Rate.TIME: loop.times}[rate].append(expr)
-    if share:
+    if "common_exponentials" in passes:
         moving = [node for node in postorder(*roots) if rates.moves(node)]
         loop.groups = groups(moving, AffineForms(rates.fixed), rates.fixed)
     return loop
@@ -205,9 +209,12 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
         seeds[loop.outputs] = add(seeds[loop.outputs], logits) if loop.outputs in seeds else logits
     found = adjoints(seeds, [*loop.states, *wanted])
     fixed = loop.rates.fixed
-    results = collapse(with_fused_slopes([found[e] for e in (*loop.states, *wanted)]), fixed)
-    results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
-    results = improved(results, lambda given: factored(given, fixed), fixed)
+    results = [found[e] for e in (*loop.states, *wanted)]
+    if "collapse" in loop.passes:
+        results = collapse(with_fused_slopes(results), fixed)
+    if "factoring" in loop.passes:
+        results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
+        results = improved(results, lambda given: factored(given, fixed), fixed)
     state_adjoints = tuple(results[: len(loop.states)])
     gradients = {e: g for e, g in zip(wanted, results[len(loop.states) :], strict=True) if g is not ZERO}
     forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}

@@ -51,11 +51,12 @@ class Outside:
 class Stages:
     """Computes what the loops of one program read."""
 
-    def __init__(self, plan: Schedule, loops: Mapping[str, Loop], dtype: torch.dtype) -> None:
+    def __init__(self, plan: Schedule, loops: Mapping[str, Loop], dtype: torch.dtype, passes: frozenset[str]) -> None:
         self.plan = plan
         self.program = plan.program
         self.dtype = dtype
         self._loops = loops
+        self._passes = passes
         self._parameters = [Parameter(b.name, len(b.values)) for b in self.program.parameters]
         self._rates = list(loops.values())[-1].rates
         self._evaluators: dict[tuple[Expr, ...], Evaluator] = {}
@@ -172,6 +173,8 @@ class Stages:
     @cached_property
     def weights(self) -> Weights | None:
         """Large fixed roots that are computed in one pass."""
+        if "weights" not in self._passes:
+            return None
         waves = set(self._fixed_below(self._wave_roots))  # those are read in float64
         return weights(self.program, [e for e in self._fixed_roots if e not in waves])
 

@@ -43,6 +43,7 @@ class Variants:
         real: str,
         threads: int,
         notify: library.Notify,
+        passes: frozenset[str],
     ) -> None:
         self._program = program
         self._loops = loops
@@ -50,6 +51,7 @@ class Variants:
         self._real = real
         self._threads = threads
         self._notify = notify
+        self._passes = passes
         self._known: list[Variant] = []
 
     @property
@@ -95,6 +97,7 @@ class Variants:
                 part.loop.outputs.size if part.loop.outputs is not None else 0,
                 part.backward is not None or part.layers is not None,
                 self._threads if name == "sampled" else 1,
+                "checkpoints" in self._passes,
             )
             for name, part in sources.items()
         }
