@@ -19,9 +19,14 @@ _DRIVEN_LETTERS = "VIBEGFH"
 _TRAINED_ROLES = frozenset({"R", "C", "L", "gain", "source"})
 
 
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a sort key that puts ``x2`` before ``x10``."""
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"([0-9]+)", name) if part)
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def natural(name: str) -> list[int | str]:
+    """Return a sort key that puts ``x2`` before ``x10``: text and number in turn, text first."""
+    parts: list[int | str] = list(_DIGITS.split(name))
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
 
 def matching(glob: str, names: Iterable[str]) -> list[str]:

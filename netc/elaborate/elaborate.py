@@ -54,6 +54,7 @@ class _Elaboration:
         self.prepared: dict[str, list[Prepared | ast.Instance]] = {}
         self.awaiting: list[tuple[int, tuple[str, ...], Scope]] = []
         self.scopes: list[Scope] = []
+        self._touched: tuple[int, set[int]] = (-1, set())  # of how many branches, which nets
 
     def run(self) -> Circuit:
         context, circuit = self.context, self.circuit
@@ -115,7 +116,10 @@ class _Elaboration:
 
     def touched(self) -> set[int]:
         """Return the nets at least one element is connected to."""
-        return {net for branch in self.circuit.branches for net in branch.nets} | {0}
+        branches = self.circuit.branches
+        if self._touched[0] != len(branches):
+            self._touched = len(branches), {net for branch in branches for net in branch.nets} | {0}
+        return self._touched[1]
 
     def drop_untouched(self) -> None:
         """Forget nets that no element is connected to: of a ``.global`` card, or at a port nothing inside uses."""

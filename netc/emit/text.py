@@ -89,9 +89,12 @@ def place(spans: Sequence[Span]) -> str:
     """Return where these lanes stand in the netlist, briefly: ``mif.cir:12`` or ``net.cir:12..345``."""
     if not spans:
         return ""
-    files: dict[str, list[int]] = {}
+    by_path: dict[str, list[int]] = {}
     for span in spans:
-        files.setdefault(os.path.basename(span.file.replace("\\", "/")), []).append(span.line)
+        by_path.setdefault(span.file, []).append(span.line)
+    files: dict[str, list[int]] = {}
+    for path, numbers in by_path.items():
+        files.setdefault(os.path.basename(path.replace("\\", "/")), []).extend(numbers)
     shown = []
     for file, lines in list(files.items())[:2]:
         first, last = min(lines), max(lines)
