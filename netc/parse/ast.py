@@ -289,15 +289,31 @@ DotCard = (
 Card = Element | DotCard
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One place where an included file was looked for, absolute; ``file`` is the real path of the file there, if any.
+
+    ``label`` is the name in spans of the file that was read, empty where it was not this one.
+    """
+
+    place: str
+    file: str
+    label: str
+
+
 @dataclass(slots=True)
 class Deck:
-    """A parsed deck: title, cards in order, the source lines by file name, warnings and notes."""
+    """A parsed deck: title, cards in order, the source lines by file name, warnings and notes.
+
+    ``searches`` are all places where included files were looked for, in that order.
+    """
 
     path: str
     title: str
     cards: tuple[Card, ...]
     sources: dict[str, Sequence[str]]
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    searches: tuple[Search, ...] = ()
 
     def walk(self) -> Iterator[Card]:
         """Yield every card in order, those of included files in place; subcircuit bodies are not entered."""

@@ -107,7 +107,8 @@ class _Reader:
         if self.models and self.words:
             cards = resolve_models(cards, frozenset(self.models))
         others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
-        deck = ast.Deck(self.name, self.title, tuple(cards), self.diagnostics.sources, others)
+        searches = tuple(self.includes.searches)
+        deck = ast.Deck(self.name, self.title, tuple(cards), self.diagnostics.sources, others, searches)
         try:
             self.diagnostics.raise_if_failed()
         except NetcError as error:

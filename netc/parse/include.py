@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from netc.diagnostics import Diagnostics, NetcError, Span
+from netc.parse.ast import Search
 from netc.parse.source import read_lines
 
 _DEPTH_LIMIT = 50
@@ -33,6 +34,7 @@ class Includes:
         self.directories = list(directories)
         self.models = Path(str(files("netc.models")))
         self.diagnostics = diagnostics
+        self.searches: dict[Search, None] = {}
         self._roots = [Path(os.path.realpath(d)) for d in (home, Path(), *directories, self.models)]
         self._folders: dict[str, Path] = {}  # of included files, by label
         self._open: list[tuple[Path, str | None]] = []
@@ -52,16 +54,17 @@ class Includes:
             candidate = folder / name
             real = Path(os.path.realpath(candidate))
             try:
-                if not real.is_file():
-                    continue
+                there = real.is_file()
             except (OSError, ValueError):
                 continue
-            if not any(real.is_relative_to(root) for root in self._roots):
-                outside = True
+            if not there or not any(real.is_relative_to(root) for root in self._roots):
+                outside = outside or there
+                self._searched(candidate, str(real) if there else "", "")
                 continue
             inside_models = real.is_relative_to(self._roots[-1])
             label = f"netc/models/{real.relative_to(self._roots[-1])}" if inside_models else os.path.normpath(candidate)
             self._folders[label] = candidate.parent
+            self._searched(candidate, str(real), label)
             return Found(real, label)
         if outside:
             self.diagnostics.error(
@@ -74,6 +77,9 @@ class Includes:
         else:
             self.diagnostics.error(f"'{name}' is not found", place, "name where it is with -I DIR")
         return None
+
+    def _searched(self, candidate: Path, file: str, label: str) -> None:
+        self.searches[Search(os.path.abspath(candidate), file, label)] = None
 
     def lines(self, found: Found, place: Span) -> list[str] | None:
         """Read an included file; ``None`` with an error if it cannot be read."""
