@@ -49,10 +49,14 @@ def _environment(folder: str, threads: int) -> Iterator[None]:
         os.environ.update(before)
 
 
+_CIRCUITS = click.Choice(["network", "fig3-passive", "rlc-ladder", "mss-crossbar"])
+
+
 @click.command("bench")
-@click.option("--layers", type=_Layers(), default="784,100,10", show_default=True, help="Layer sizes, inputs first.")
-@click.option("--batch", type=_COUNT, default=128, show_default=True, help="Samples a step.")
-@click.option("--steps", type=_COUNT, default=1000, show_default=True, help="Time steps.")
+@click.option("--circuit", type=_CIRCUITS, default="network", show_default=True, help="What to train.")
+@click.option("--layers", type=_Layers(), help="Layer sizes, inputs first.  [default: 784,100,10]")
+@click.option("--batch", type=_COUNT, help="Samples a step.  [default: 128; mss-crossbar 16]")
+@click.option("--steps", type=_COUNT, help="Time steps.  [default: 1000; mss-crossbar 500]")
 @click.option("--threads", type=_COUNT, default=1, show_default=True, help="CPU threads.")
 @click.option(
     "--variants", type=_Names(), default="", metavar="A,B,..", help="Which ones; else all but ngspice-forward."
@@ -61,9 +65,10 @@ def _environment(folder: str, threads: int) -> Iterator[None]:
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the figures there.")
 @click.option("--no-memory", is_flag=True, help="Leave out extra memory, which needs a process for each variant.")
 def command(
-    layers: tuple[int, ...],
-    batch: int,
-    steps: int,
+    circuit: str,
+    layers: tuple[int, ...] | None,
+    batch: int | None,
+    steps: int | None,
     threads: int,
     variants: tuple[str, ...],
     repeat: int,
@@ -80,22 +85,32 @@ def command(
       netc bench --variants netc-cpp,torch-eager-hoisted --steps 100 --json bench.json
     """
     with tempfile.TemporaryDirectory() as folder, _environment(folder, threads):
+        from netc.bench.circuits import LAYERED, make_task
         from netc.bench.machine import machine
         from netc.bench.measure import check_names, on_processors, run
-        from netc.bench.problem import make_problem
-        from netc.bench.registry import VARIANTS, Unavailable
+        from netc.bench.problem import Task, make_problem
+        from netc.bench.registry import Unavailable, default_variants
         from netc.bench.report import as_json, as_markdown
         from netc.bench.roofline import roofline
 
-        names = variants or tuple(name for name, v in VARIANTS.items() if not v.slow)
+        names = variants or default_variants(layered=circuit == LAYERED)
         check_names(names)
         about = machine()
         say("generating and compiling the deck")
         with on_processors(threads):
-            problem = make_problem(Path(folder), layers=layers, batch=batch, steps=steps, threads=threads)
-            done = run(problem, names, repeat=repeat, memory=not no_memory, notify=say)
+            if circuit == LAYERED:
+                task = make_problem(
+                    Path(folder),
+                    layers=layers or (784, 100, 10),
+                    batch=batch or 128,
+                    steps=steps or 1000,
+                    threads=threads,
+                )
+            else:
+                task = make_task(circuit, Path(folder), layers=layers, batch=batch, steps=steps, threads=threads)
+            done = run(task, names, repeat=repeat, memory=not no_memory, notify=say)
             try:
-                line = roofline(problem)
+                line = roofline(task)
             except Unavailable as reason:
                 say(f"no roofline: {reason}")
                 line = None

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from netc.bench.memory import extra_memory
-from netc.bench.problem import Problem
+from netc.bench.problem import Task
 from netc.bench.registry import VARIANTS, Outcome, Step, Unavailable
 from netc.diagnostics import Diagnostics
 
@@ -58,7 +58,7 @@ class Figures:
 class Run:
     """All that was measured."""
 
-    problem: Problem
+    task: Task
     repeat: int
     variants: dict[str, Figures] = field(default_factory=dict)
     disagreements: list[str] = field(default_factory=list)
@@ -77,18 +77,18 @@ def check_names(names: Sequence[str]) -> None:
     found.raise_if_failed()
 
 
-def run(problem: Problem, names: Sequence[str], *, repeat: int = 3, memory: bool = True, notify: Notify) -> Run:
+def run(task: Task, names: Sequence[str], *, repeat: int = 3, memory: bool = True, notify: Notify) -> Run:
     """Build all variants, run each once to compare what it finds, then time them in turn, ``repeat`` times.
 
     Args:
-        problem: the training step.
+        task: the training step.
         names: of :data:`~netc.bench.registry.VARIANTS`.
         repeat: how often each is timed.
         memory: measure memory too, each variant in a process of its own.
         notify: takes lines on what is going on.
     """
     check_names(names)
-    result = Run(problem, repeat)
+    result = Run(task, repeat)
     steps: dict[str, Step] = {}
     reference: Outcome | None = None
     for name in names:
@@ -96,14 +96,14 @@ def run(problem: Problem, names: Sequence[str], *, repeat: int = 3, memory: bool
         notify(f"building {name}")
         start = processor_seconds()
         try:
-            step = VARIANTS[name].build(problem)
+            step = VARIANTS[name].build(task)
             figures.compile_s = processor_seconds() - start
             outcome = step()
         except Unavailable as reason:
             figures.missing, figures.compile_s = str(reason), None
             continue
         steps[name] = step
-        figures.loss, figures.samples = outcome.loss, outcome.samples or problem.batch
+        figures.loss, figures.samples = outcome.loss, outcome.samples or task.batch
         if outcome.loss is not None:
             reference = reference or outcome
             result.disagreements += _compare(name, figures, outcome, reference)
@@ -120,7 +120,7 @@ def run(problem: Problem, names: Sequence[str], *, repeat: int = 3, memory: bool
         if not VARIANTS[name].slow:
             notify(f"memory of {name}")
             try:
-                result.variants[name].extra_mb = extra_memory(problem, name)
+                result.variants[name].extra_mb = extra_memory(task, name)
             except Unavailable as reason:
                 notify(f"memory of {name} is not known: {reason}")
     return result

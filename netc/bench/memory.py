@@ -18,13 +18,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from netc.bench.problem import Problem
+from netc.bench.problem import Task
 from netc.bench.registry import VARIANTS, Unavailable
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def extra_memory(problem: Problem, name: str) -> float | None:
+def extra_memory(task: Task, name: str) -> float | None:
     """Return 10^6 bytes; ``None`` where the system does not tell.
 
     Raises:
@@ -34,7 +34,7 @@ def extra_memory(problem: Problem, name: str) -> float | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "problem"
-        path.write_bytes(pickle.dumps(replace(problem, compiled=None)))
+        path.write_bytes(pickle.dumps(replace(task, compiled=None)))
         command = [sys.executable, "-m", "netc.bench.memory", str(path), name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -48,12 +48,12 @@ def _status(key: str) -> float:
     return 1024e-6 * float(line.split()[1])
 
 
-def _measure(problem: Problem, name: str) -> float:
+def _measure(task: Task, name: str) -> float:
     import torch
 
-    torch.set_num_threads(problem.threads)
+    torch.set_num_threads(task.threads)
     variant = VARIANTS[name]
-    step = variant.build(problem)
+    step = variant.build(task)
     gc.collect()
     with contextlib.suppress(AttributeError):  # a C library without it
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""What all variants compute: the same network, weights, inputs and labels.
+"""What all variants compute: the same circuit, inputs and labels; of the layered network also its equations.
 
 Source: MEMprop (P. Zhou et al., arXiv 2206.12992), Fig. 3, Tables I to III: layers of memristive integrate-and-fire
 neurons between crossbars, loss from the output membranes at every step.
@@ -53,47 +53,78 @@ class Neuron:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Problem:
-    """One training step.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Task:
+    """One training step of one circuit.
 
     Attributes:
-        layers: neurons per layer, inputs first.
+        title: the circuit and its size.
+        layers: neurons per layer, inputs first; none of a circuit that is no layered network.
         batch: samples.
         steps: time steps.
         threads: CPU threads.
         dt: time step in seconds.
         logit_scale: multiplies output voltages before the softmax, 1/V.
-        neuron: of all layers.
         deck: the generated netlist.
         source: the emitted PyTorch module.
-        weights: a matrix a crossbar, ``(inputs, neurons)``, siemens; signed.
-        slopes: siemens of weight per unit of trained position, by crossbar.
         amplitudes: ``(batch, features)`` in [0, 1].
         labels: ``(batch,)``.
-        wave: ``(steps + 1,)`` volts, the waveform common to all inputs.
-        compiled: the deck compiled already; left behind when a problem goes to another process.
+        compiled: the deck compiled already; left behind when a task goes to another process.
     """
 
+    title: str
     layers: tuple[int, ...]
     batch: int
     steps: int
     threads: int
     dt: float
     logit_scale: float
-    neuron: Neuron
     deck: Path
     source: str
-    weights: tuple[Array, ...]
-    slopes: tuple[float, ...]
     amplitudes: Array
     labels: NDArray[np.int64]
-    wave: Array
     compiled: Compilation | None = None
 
     def compilation(self) -> Compilation:
         """Return the compiled deck."""
         return self.compiled or compile_deck(self.deck)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Problem(Task):
+    """One training step of the layered network, with all that variants which are not compiled from the deck need.
+
+    Attributes:
+        neuron: of all layers.
+        weights: a matrix a crossbar, ``(inputs, neurons)``, siemens; signed.
+        slopes: siemens of weight per unit of trained position, by crossbar.
+        wave: ``(steps + 1,)`` volts, the waveform common to all inputs.
+    """
+
+    neuron: Neuron
+    weights: tuple[Array, ...]
+    slopes: tuple[float, ...]
+    wave: Array
+
+
+def check_sizes(batch: int, steps: int, threads: int) -> None:
+    """Refuse sizes below 1.
+
+    Raises:
+        NetcError: with one line for each.
+    """
+    found = Diagnostics()
+    for name, value in (("batch", batch), ("steps", steps), ("threads", threads)):
+        if value < 1:
+            found.error(f"--{name} must be at least 1, not {value}")
+    found.raise_if_failed()
+
+
+def draw_samples(batch: int, features: int, classes: int, seed: int) -> tuple[Array, NDArray[np.int64]]:
+    """Return amplitudes ``(batch, features)`` in [0, 1], a quarter of them not 0, and labels ``(batch,)``."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.random((batch, features)) * (generator.random((batch, features)) < 0.25)
+    return drawn.astype(np.float32), generator.integers(0, classes, batch)
 
 
 def make_problem(
@@ -105,16 +136,12 @@ def make_problem(
     threads: int = 1,
     seed: int = 0,
 ) -> Problem:
-    """Generate and compile the deck in ``folder`` and draw inputs: a quarter of the features is not 0.
+    """Generate and compile the deck of the layered network in ``folder`` and draw inputs.
 
     Raises:
         NetcError: for sizes that make no network.
     """
-    found = Diagnostics()
-    for name, value in (("batch", batch), ("steps", steps), ("threads", threads)):
-        if value < 1:
-            found.error(f"--{name} must be at least 1, not {value}")
-    found.raise_if_failed()
+    check_sizes(batch, steps, threads)
     neuron = Neuron()
     design = Design(
         layers=layers, seed=seed, membrane_capacitance=neuron.capacitance, steps=steps, neuron=neuron.of_the_deck()
@@ -131,11 +158,11 @@ def make_problem(
         weights.append((design.gain(crossbar) * (pairs[..., 0] - pairs[..., 1])).to(torch.float32).numpy())
         ron, roff = design.resistances(crossbar)
         slopes.append(design.gain(crossbar) * (1 / ron - 1 / roff))
-    generator = np.random.default_rng(seed)
-    drawn = generator.random((batch, layers[0])) * (generator.random((batch, layers[0])) < 0.25)
+    amplitudes, labels = draw_samples(batch, layers[0], layers[-1], seed)
     with torch.no_grad():
         wave = module(steps, design.step, observe=("alpha",))[0][:, 0, 0].numpy()
     return Problem(
+        title="-".join(map(str, layers)),
         layers=layers,
         batch=batch,
         steps=steps,
@@ -147,8 +174,8 @@ def make_problem(
         source=source,
         weights=tuple(weights),
         slopes=tuple(slopes),
-        amplitudes=drawn.astype(np.float32),
-        labels=generator.integers(0, layers[-1], batch),
+        amplitudes=amplitudes,
+        labels=labels,
         wave=wave,
         compiled=compilation,
     )

@@ -8,13 +8,13 @@ from typing import Any
 from netc.bench.measure import Figures, Run
 from netc.bench.roofline import Roofline
 
-BASE = "torch-eager-hoisted"
-"""What ratios are against."""
+BASES = ("torch-eager-hoisted", "torch-loop")
+"""What ratios are against: the first of them that was measured."""
 
 
 def as_json(run: Run, roofline: Roofline | None, machine: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``{"variants": ..., "roofline": ..., "machine": ..., "problem": ...}``."""
-    problem = run.problem
+    task = run.task
     keys = (
         "cpu_ms",
         "wall_ms",
@@ -31,10 +31,11 @@ def as_json(run: Run, roofline: Roofline | None, machine: Mapping[str, Any]) -> 
         "roofline": _roofline_json(run, roofline),
         "machine": dict(machine),
         "problem": {
-            "layers": list(problem.layers),
-            "batch": problem.batch,
-            "steps": problem.steps,
-            "threads": problem.threads,
+            "circuit": task.title,
+            "layers": list(task.layers),
+            "batch": task.batch,
+            "steps": task.steps,
+            "threads": task.threads,
             "repeat": run.repeat,
         },
         "disagreements": run.disagreements,
@@ -58,16 +59,21 @@ def _roofline_json(run: Run, roofline: Roofline | None) -> dict[str, Any]:
     }
 
 
+def base_of(run: Run) -> str:
+    """Return the variant that ratios are against."""
+    return next((n for n in BASES if n in run.variants and run.variants[n].cpu_ms), BASES[0])
+
+
 def as_markdown(run: Run, roofline: Roofline | None, machine: Mapping[str, Any]) -> str:
     """Return a table, ratios in its first column of numbers."""
-    problem = run.problem
-    base = run.variants.get(BASE, Figures()).cpu_ms
-    sizes = "-".join(map(str, problem.layers))
+    task = run.task
+    base_name = base_of(run)
+    base = run.variants.get(base_name, Figures()).cpu_ms
     lines = [
-        f"{sizes}, batch {problem.batch}, {problem.steps} steps, {_count(problem.threads, 'thread')}, "
+        f"{task.title}, batch {task.batch}, {task.steps} steps, {_count(task.threads, 'thread')}, "
         f"median of {run.repeat}, float32; load average {machine.get('load')}",
         "",
-        f"| variant | against {BASE} | CPU ms | wall ms | extra MB | compile CPU s | loss |",
+        f"| variant | against {base_name} | CPU ms | wall ms | extra MB | compile CPU s | loss |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, f in run.variants.items():
@@ -76,7 +82,7 @@ def as_markdown(run: Run, roofline: Roofline | None, machine: Mapping[str, Any])
             continue
         ratio = f"{base / f.cpu_ms:.2f}x" if base and f.cpu_ms and not f.forward_only else ""
         if f.forward_only and f.cpu_ms is not None and f.samples:
-            ratio = f"forward only: {1e6 * f.cpu_ms / problem.steps / f.samples:.4g} ns a step and sample"
+            ratio = f"forward only: {1e6 * f.cpu_ms / task.steps / f.samples:.4g} ns a step and sample"
         loss = f"{f.loss:.6f}" if f.loss is not None else ""
         numbers = (_number(f.cpu_ms), _number(f.wall_ms), _number(f.extra_mb), _number(f.compile_s))
         lines.append(f"| {name} | {ratio} | {' | '.join(numbers)} | {loss} |")

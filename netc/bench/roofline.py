@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netc.bench.count import Cost, training_cost
-from netc.bench.problem import Problem
+from netc.bench.problem import Task
 from netc.bench.registry import Unavailable
 from netc.kernels.library import FLAGS, compiler
 
@@ -49,15 +49,16 @@ class Roofline:
         return 100.0 * self.floor_ms / cpu_ms
 
 
-def roofline(problem: Problem) -> Roofline:
+def roofline(task: Task) -> Roofline:
     """Count and measure.
 
     Raises:
         Unavailable: there is no C++ compiler.
     """
-    peaks, cost = measure_peaks(), training_cost(problem.compilation().program)
-    runs = problem.batch * problem.steps
-    product = 4.0 * problem.batch * problem.layers[0] * problem.layers[1]  # of the inputs, and its adjoint: once
+    peaks, cost = measure_peaks(), training_cost(task.compilation().program)
+    runs = task.batch * task.steps
+    # of the inputs with the first crossbar, and its adjoint: once
+    product = 4.0 * task.batch * task.layers[0] * task.layers[1] if task.layers else 0.0
     flops, exponentials = cost.flops * runs + product, cost.exponentials * runs
     floor = 1e3 * (flops / peaks.flops + exponentials / peaks.exponentials)
     return Roofline(peaks, cost, flops, exponentials, floor)

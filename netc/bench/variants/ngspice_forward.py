@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from netc.bench.problem import Problem
+from netc.bench.problem import Task
 from netc.bench.registry import Outcome, Step, Unavailable
 from netc.diagnostics import NetcError
 from netc.ir.program import Timing
 from netc.ngspice import find_ngspice, ngspice_text, run
 
 
-def build(problem: Problem) -> Step:
+def build(task: Task) -> Step:
     """Return a run of ngspice in a process of its own, its step at most ``dt``."""
     if not find_ngspice().engines:
         raise Unavailable("ngspice is not installed")
-    compilation = problem.compilation()
+    compilation = task.compilation()
     names = compilation.program.outputs
-    timing = Timing(problem.dt, problem.dt * problem.steps, tmax=problem.dt, uic=True)
+    timing = Timing(task.dt, task.dt * task.steps, tmax=task.dt, uic=True)
     text = ngspice_text(compilation.deck, timing, nodes=names)
 
     def step() -> Outcome:
