@@ -9,6 +9,7 @@ import netc.parse.ast as ast
 from netc.diagnostics import Diagnostics, NetcError, Span
 from netc.elaborate.analysis import read_settings, read_timing
 from netc.elaborate.circuit import Branch, Circuit, Value
+from netc.elaborate.conditionals import settled
 from netc.elaborate.context import Context, close_element, close_match
 from netc.elaborate.directives import Directives
 from netc.elaborate.elements import Preparation, Prepared, bind_value
@@ -51,7 +52,7 @@ class _Elaboration:
         self.branch_numbers: dict[str, int] = {}
         self.global_nets: dict[str, int] = {"0": 0}
         self.paths: dict[str, Span] = {}
-        self.prepared: dict[str, list[Prepared | ast.Instance]] = {}
+        self.prepared: dict[Definition, list[Prepared | ast.Instance]] = {}
         self.awaiting: list[tuple[int, tuple[str, ...], Scope]] = []
         self.scopes: list[Scope] = []
         self._touched: tuple[int, set[int]] = (-1, set())  # of how many branches, which nets
@@ -63,6 +64,7 @@ class _Elaboration:
         if size > allowed:
             context.error(f"the subcircuits of the deck expand into {size:,} elements, more than {allowed:,}", None)
             context.diagnostics.raise_if_failed()
+        deck = settled(deck, lambda definition: Scope(context, definition))
         top = Scope(context, deck)
         top.nets = self.net_numbers
         read_settings(deck.other, top, circuit)
@@ -167,9 +169,9 @@ class _Elaboration:
 
     def body(self, definition: Definition) -> Sequence[Prepared | ast.Instance]:
         """Return the elements of a definition, prepared the first time they are needed."""
-        body = self.prepared.get(definition.name)
+        body = self.prepared.get(definition)
         if body is None:
-            body = self.prepared[definition.name] = []
+            body = self.prepared[definition] = []
             preparation = Preparation(self.context, definition)
             for card in definition.elements:
                 item: Prepared | ast.Instance | None
@@ -253,8 +255,9 @@ class _Elaboration:
             )
             return
         self.paths[path] = card.span
-        if definition in around:
-            chain = " -> ".join(d.name for d in [*around[around.index(definition) :], definition])
+        origins = [d.origin for d in around]
+        if definition in origins:
+            chain = " -> ".join(d.name for d in [*origins[origins.index(definition) :], definition])
             self.context.error(f"subcircuit {definition.name!r} contains itself: {chain}", card.span)
             return
         if len(around) > _DEEPEST:
@@ -269,7 +272,9 @@ class _Elaboration:
                 f"its ports are {' '.join(ports)}",
             )
             return
-        inner = Scope(self.context, definition, path, scope, self.overrides(card, definition, scope))
+        overrides = self.overrides(card, definition, scope)
+        definition = settled(definition, lambda some: Scope(self.context, some, path, scope, overrides))
+        inner = Scope(self.context, definition, path, scope, overrides)
         inner.nets = {port: self.net(scope, node) for port, node in zip(ports, card.nodes, strict=True)}
         self.circuit.instances.setdefault(definition.name, []).append(path)
         self.fill(inner, around)

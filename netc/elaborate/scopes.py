@@ -60,6 +60,10 @@ class Definition:
         self.functions: dict[str, ast.Func] = {}
         self.elements: list[ast.Element] = []
         self.other: list[ast.Card] = []
+        self.conditionals: list[ast.Conditional] = []
+        self.cards = cards
+        self.origin = self
+        self._variants: dict[tuple[int, ...], Definition] = {}
         if header is not None:
             self._header(header)
         for card in flat_cards(cards):
@@ -94,8 +98,18 @@ class Definition:
                 if card.name in self.functions:
                     self.context.warning(f".func {card.name!r} is defined twice: the last one counts", card.span)
                 self.functions[card.name] = card
+            case ast.Conditional():
+                self.conditionals.append(card)
             case _:
                 self.other.append(card)
+
+    def variant(self, choices: tuple[int, ...], cards: Sequence[ast.Card]) -> Definition:
+        """Return this definition with ``cards`` for its own: those of the branches that ``choices`` name."""
+        known = self._variants.get(choices)
+        if known is None:
+            known = self._variants[choices] = Definition(self.context, self.name, cards, self.parent, self.header)
+            known.origin = self
+        return known
 
     def _param(self, card: ast.Param) -> None:
         for name, expression in card.assignments:

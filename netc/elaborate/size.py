@@ -6,6 +6,7 @@ Ten instances of ten instances, nine levels deep, are a page of text and a thous
 from __future__ import annotations
 
 import netc.parse.ast as ast
+from netc.elaborate.conditionals import elements_in
 from netc.elaborate.scopes import Definition
 
 _ALWAYS = 500_000
@@ -26,16 +27,21 @@ def expansion(deck: Definition) -> tuple[int, int]:
             sizes[definition] = sum(1 + sizes.get(inner, 0) for inner in _instances(definition)) + _plain(definition)
         elif definition not in sizes:
             sizes[definition] = 0
-            written += len(definition.elements)
+            written += len(_elements(definition))
             stack.append((definition, True))
             stack.extend((inner, False) for inner in set(_instances(definition)) if inner not in sizes)
     return sizes[deck], _ALWAYS + _PER_CARD * written
 
 
 def _plain(definition: Definition) -> int:
-    return sum(not isinstance(card, ast.Instance) for card in definition.elements)
+    return sum(not isinstance(card, ast.Instance) for card in _elements(definition))
 
 
 def _instances(definition: Definition) -> list[Definition]:
-    found = (definition.subcircuit(card.subcircuit) for card in definition.elements if isinstance(card, ast.Instance))
+    instances = (card for card in _elements(definition) if isinstance(card, ast.Instance))
+    found = (definition.subcircuit(card.subcircuit) for card in instances)
     return [inner for inner in found if inner is not None]
+
+
+def _elements(definition: Definition) -> list[ast.Element]:
+    return [*definition.elements, *elements_in(definition.conditionals)]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from netc.diagnostics import Diagnostic, NetcError, Severity, Span
 from netc.ir.program import Timing
-from netc.parse.ast import Card, Deck, Directive, Include, Options, Output, Subcircuit, Tran
+from netc.parse.ast import Card, Conditional, Deck, Directive, Include, Options, Output, Subcircuit, Tran
 from netc.parse.lines import cut_comment
 
 # What a signature run needs to be a reference: a thousand times tighter than ngspice's defaults.
@@ -73,6 +73,12 @@ def _cards(deck: Deck, cards: Iterable[Card]) -> Iterator[str]:
             yield from _cards(deck, card.cards)
             continue
         if isinstance(card, (Tran, Output, Directive)):
+            continue
+        if isinstance(card, Conditional):
+            for branch in card.branches:
+                yield _logical_line(deck, branch.span)
+                yield from _cards(deck, branch.cards)
+            yield ".endif"
             continue
         place = (card.span.file, card.span.line)
         if place == last:

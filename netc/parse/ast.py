@@ -98,7 +98,8 @@ Expression = Number | Name | Call | Unary | Binary | Ternary | Voltage | Current
 class Passive:
     """``R``, ``C`` or ``L``; ``value`` is ``None`` when it comes from a model.
 
-    ``parameters`` holds ``ic``, ``tc1``, ``m`` and the like, lower case.
+    ``parameters`` holds ``ic``, ``tc1``, ``m`` and the like, lower case.  ``charge``: ``value`` is the charge of a
+    capacitor (``Q={...}``, coulombs) instead of its capacitance.
     """
 
     kind: str
@@ -108,11 +109,12 @@ class Passive:
     span: Span
     model: str | None = None
     parameters: tuple[tuple[str, Expression], ...] = ()
+    charge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Waveform:
-    """``PULSE``, ``SIN``, ``EXP`` or ``PWL`` with its arguments as written."""
+    """``PULSE``, ``SIN``, ``EXP``, ``PWL``, ``SFFM`` or ``AM`` with its arguments as written."""
 
     kind: str
     arguments: tuple[Expression, ...]
@@ -130,6 +132,7 @@ class IndependentSource:
     dc: Expression | None
     waveform: Waveform | None
     span: Span
+    parameters: tuple[tuple[str, Expression], ...] = ()  # m=
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,33 @@ class ControlledSource:
     control: tuple[str, str] | str
     gain: Expression
     span: Span
+    parameters: tuple[tuple[str, Expression], ...] = ()  # m=
+
+
+@dataclass(frozen=True, slots=True)
+class PolynomialSource:
+    """``E``, ``G``, ``F`` or ``H`` with ``POLY(n)``: ``controls`` are n node pairs or n elements."""
+
+    kind: str
+    name: str
+    nodes: tuple[str, str]
+    controls: tuple[tuple[str, str] | str, ...]
+    coefficients: tuple[Expression, ...]
+    span: Span
+    parameters: tuple[tuple[str, Expression], ...] = ()  # m=
+
+
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """``E`` or ``G`` with ``TABLE {expression} = (x, y) ...``."""
+
+    kind: str
+    name: str
+    nodes: tuple[str, str]
+    expression: Expression
+    points: tuple[tuple[Expression, Expression], ...]
+    span: Span
+    parameters: tuple[tuple[str, Expression], ...] = ()  # m=
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +183,32 @@ class BehaviouralSource:
     nodes: tuple[str, str]
     quantity: str
     expression: Expression
+    span: Span
+    parameters: tuple[tuple[str, Expression], ...] = ()  # m= tc1= tc2= temp= dtemp=
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An element with a model: ``D``, ``M``, ``Q``, ``J``, ``S`` or ``W``.
+
+    ``words`` are what stands between the name and the first keyword, a node or a model's name as a string, a value in
+    braces as an expression; how many are nodes, the device knows.  A keyword may have several values: ``ic=0.7,5``.
+    """
+
+    kind: str
+    name: str
+    words: tuple[str | Expression, ...]
+    parameters: tuple[tuple[str, tuple[Expression, ...]], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Coupling:
+    """``K``: the coefficient that couples two or more inductors."""
+
+    name: str
+    inductors: tuple[str, ...]
+    coefficient: Expression
     span: Span
 
 
@@ -167,7 +223,17 @@ class Instance:
     span: Span
 
 
-Element = Passive | IndependentSource | ControlledSource | BehaviouralSource | Instance
+Element = (
+    Passive
+    | IndependentSource
+    | ControlledSource
+    | PolynomialSource
+    | TableSource
+    | BehaviouralSource
+    | Device
+    | Coupling
+    | Instance
+)
 
 # --------------------------------------------------------------------------- dot cards
 
@@ -283,8 +349,37 @@ class Directive:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """``.if``, ``.elseif`` or, without a condition, ``.else``, with the cards below it."""
+
+    condition: Expression | None
+    cards: tuple[Card, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """``.if`` to ``.endif``: the cards of the first branch whose condition is not 0."""
+
+    branches: tuple[Branch, ...]
+    span: Span
+
+
 DotCard = (
-    Param | Func | Model | Subcircuit | Include | InitialCondition | Tran | Options | Temp | Global | Output | Directive
+    Param
+    | Func
+    | Model
+    | Subcircuit
+    | Include
+    | InitialCondition
+    | Tran
+    | Options
+    | Temp
+    | Global
+    | Output
+    | Directive
+    | Conditional
 )
 Card = Element | DotCard
 

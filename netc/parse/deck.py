@@ -11,6 +11,8 @@ from typing import Any
 from netc.diagnostics import Diagnostics, NetcError, Severity, Span
 from netc.parse import ast
 from netc.parse.card import parse_line
+from netc.parse.conditional import CONDITIONS, OpenConditional, refuse_unconditional
+from netc.parse.control import ControlBlocks
 from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED_ELEMENTS
 from netc.parse.fast import FastReader
 from netc.parse.include import Includes
@@ -18,7 +20,6 @@ from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
 from netc.parse.models import resolve_models
 from netc.parse.source import read_lines, split_lines
 
-_CONDITIONS = frozenset({".if", ".elseif", ".else", ".endif"})
 _SUPPORTED = "supported are R C L V I B E F G H X"
 
 
@@ -66,10 +67,11 @@ def parse_text(
 
 @dataclass(slots=True)
 class _Frame:
-    """The body of a deck, an included file or a subcircuit that is being read."""
+    """The body of a deck, an included file, a subcircuit or a branch of an ``.if`` that is being read."""
 
     cards: list[ast.Card] = field(default_factory=list)
     head: ast.Subcircuit | None = None
+    condition: OpenConditional | None = None
 
 
 class _Reader:
@@ -84,7 +86,7 @@ class _Reader:
         self.includes = Includes(directory, [Path(d) for d in include_directories], self.diagnostics)
         self.fast = FastReader() if fast else None
         self.title = ""
-        self.control_tran: list[LogicalLine] = []
+        self.control = ControlBlocks(self.diagnostics)
         self.has_tran = False
         self.end: Span | None = None
         self.end_reported = False
@@ -103,7 +105,9 @@ class _Reader:
         self._look_at_title(lines[0])
         with self.includes.entered(file):
             cards = self._block(logical_lines(lines, self.name, 2), self.name)
-        self._control(cards)
+        run = None if self.has_tran else self.control.tran()
+        if run is not None:
+            cards.append(run)
         if self.models and self.words:
             cards = resolve_models(cards, frozenset(self.models))
         others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
@@ -128,15 +132,20 @@ class _Reader:
                     frames[-1].cards.append(card)
                     continue
             if line.text == ".control" or line.text.startswith(".control "):
-                self._skip_control(line, lines)
+                self.control.skip(line, lines)
                 continue
             self._line(line, frames)
         for frame in frames[:0:-1]:
-            assert frame.head is not None
+            self._unclosed(frame)
+        return frames[0].cards
+
+    def _unclosed(self, frame: _Frame) -> None:
+        if frame.condition is not None:
+            self.diagnostics.error(".if has no .endif", frame.condition.opening, "add .endif after its last card")
+        elif frame.head is not None:
             self.diagnostics.error(
                 f".subckt {frame.head.name} has no .ends", frame.head.span, "add .ends after its last card"
             )
-        return frames[0].cards
 
     def _line(self, line: LogicalLine, frames: list[_Frame]) -> None:
         letter = line.text[0]
@@ -215,14 +224,30 @@ class _Reader:
                 self.diagnostics.warning(message + "; ignored", span)
             else:
                 self.diagnostics.error(message, span, "delete the card, or pass --lenient to ignore it")
-        elif word in _CONDITIONS:
-            self.diagnostics.error(f"conditional netlists ({word}) are not supported yet", span)
+        elif word in CONDITIONS:
+            self._condition(line, word, span, frames)
         elif word == ".endc":
             self.diagnostics.error(".endc without .control", span)
         else:
             self.diagnostics.error(f"unknown card {word}", span, "it is not ignored, because it may change the circuit")
 
+    def _condition(self, line: LogicalLine, word: str, span: Span, frames: list[_Frame]) -> None:
+        if word == ".if":
+            frames.append(_Frame(condition=OpenConditional(line.whole)))
+        frame = frames[-1]
+        if frame.condition is None:
+            self.diagnostics.error(f"{word} without .if", span)
+        elif word == ".endif":
+            frames.pop()
+            card = frame.condition.close(frame.cards)
+            refuse_unconditional(card, self.diagnostics)
+            frames[-1].cards.append(card)
+        else:
+            frame.condition.branch(line, span, frame.cards, self.diagnostics)
+
     def _ends(self, line: LogicalLine, span: Span, frames: list[_Frame]) -> None:
+        while frames[-1].condition is not None:
+            self._unclosed(frames.pop())
         if len(frames) == 1:
             self.diagnostics.error(".ends without .subckt", span)
             return
@@ -310,31 +335,3 @@ class _Reader:
             self.diagnostics.warning(
                 "SPICE takes the first line for the title, and this looks like a card", line.whole, hint
             )
-
-    def _skip_control(self, opening: LogicalLine, lines: Iterator[LogicalLine]) -> None:
-        self.diagnostics.note("the .control block is skipped, but for its tran", opening.whole)
-        for line in lines:
-            words = line.words
-            if words[0] == ".endc":
-                return
-            if words[0] == "tran":
-                self.control_tran.append(line)
-        self.diagnostics.error(".control has no .endc", opening.whole)
-
-    def _control(self, cards: list[ast.Card]) -> None:
-        """Take the analysis of a control block where the deck has none."""
-        if self.has_tran or not self.control_tran:
-            return
-        line = self.control_tran[0]
-        written = self.diagnostics.sources[line.file][line.pieces[0][1] - 1]
-        if re.search(r"\$\S", written):  # "$ " begins a comment
-            hint = "write a .tran card with numbers"
-            self.diagnostics.warning(
-                "this tran uses variables of the control block, which netc does not read", line.whole, hint
-            )
-            return
-        if len(self.control_tran) > 1:
-            self.diagnostics.warning("only the first of several tran commands is read", self.control_tran[1].whole)
-        card = parse_line(line, "tran", self.diagnostics)
-        if card is not None:
-            cards.append(replace(card, from_control=True))

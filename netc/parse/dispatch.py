@@ -13,24 +13,24 @@ ELEMENTS = {
     "f": "sensed",
     "h": "sensed",
     "b": "behavioural",
+    "d": "device",
+    "j": "device",
+    "k": "coupling",
+    "m": "device",
+    "q": "device",
+    "s": "device",
+    "w": "device",
     "x": "instance",
 }
 """Start rule of the grammar by an element's letter."""
 
 UNSUPPORTED_ELEMENTS = {
     "a": "XSPICE models",
-    "d": "diodes",
-    "j": "junction field-effect transistors",
-    "k": "coupled inductors",
-    "m": "MOS transistors",
     "n": "compiled models",
     "o": "lossy transmission lines",
     "p": "coupled transmission lines",
-    "q": "bipolar transistors",
-    "s": "voltage-controlled switches",
     "t": "transmission lines",
     "u": "RC lines",
-    "w": "current-controlled switches",
     "y": "lossy transmission lines",
     "z": "MESFETs",
 }
@@ -63,5 +63,5 @@ ANALYSES = frozenset(
 )
 """Analyses that are no transient; errors, or warnings where the user is lenient."""
 
-STARTS = sorted({*ELEMENTS.values(), *CARDS.values(), "subckt", "directive", "expression"})
+STARTS = sorted({*ELEMENTS.values(), *CARDS.values(), "subckt", "condition", "directive", "expression"})
 """All start rules of the grammar."""

@@ -52,6 +52,14 @@ def _cards(cards: Iterable[ast.Card], indent: str) -> Iterator[str]:
         yield indent + _head(card) + place
         if isinstance(card, ast.Subcircuit | ast.Include):
             yield from _cards(card.cards, indent + "  ")
+        elif isinstance(card, ast.Conditional):
+            for branch in card.branches:
+                yield f"{indent}{'else' if branch.condition is None else 'when ' + show(branch.condition)}"
+                yield from _cards(branch.cards, indent + "  ")
+
+
+def _control(control: tuple[str, str] | str) -> str:
+    return control if isinstance(control, str) else " ".join(control)
 
 
 def _head(card: ast.Card) -> str:
@@ -59,7 +67,10 @@ def _head(card: ast.Card) -> str:
         case ast.Passive():
             value = "" if card.value is None else " " + show(card.value)
             model = "" if card.model is None else f" model={card.model}"
-            return f"{card.kind} {card.name} {' '.join(card.nodes)}{value}{model}{_assignments(card.parameters)}"
+            charge = " charge" if card.charge else ""
+            return (
+                f"{card.kind} {card.name} {' '.join(card.nodes)}{charge}{value}{model}{_assignments(card.parameters)}"
+            )
         case ast.IndependentSource():
             dc = "" if card.dc is None else f" dc {show(card.dc)}"
             wave = card.waveform
@@ -68,12 +79,26 @@ def _head(card: ast.Card) -> str:
                 if wave is None
                 else f" {wave.kind}({' '.join(map(show, wave.arguments))}{_assignments(wave.parameters)})"
             )
-            return f"{card.kind} {card.name} {' '.join(card.nodes)}{dc}{shown}"
+            return f"{card.kind} {card.name} {' '.join(card.nodes)}{dc}{shown}{_assignments(card.parameters)}"
         case ast.ControlledSource():
-            control = card.control if isinstance(card.control, str) else " ".join(card.control)
-            return f"{card.kind} {card.name} {' '.join(card.nodes)} ({control}) {show(card.gain)}"
+            gain = f"{show(card.gain)}{_assignments(card.parameters)}"
+            return f"{card.kind} {card.name} {' '.join(card.nodes)} ({_control(card.control)}) {gain}"
+        case ast.PolynomialSource():
+            controls = " ".join(f"({_control(control)})" for control in card.controls)
+            coefficients = " ".join(map(show, card.coefficients)) + _assignments(card.parameters)
+            return f"{card.kind} {card.name} {' '.join(card.nodes)} poly {controls} {coefficients}"
+        case ast.TableSource():
+            points = " ".join(f"({show(x)}, {show(y)})" for x, y in card.points) + _assignments(card.parameters)
+            return f"{card.kind} {card.name} {' '.join(card.nodes)} table {show(card.expression)} = {points}"
         case ast.BehaviouralSource():
-            return f"{card.kind} {card.name} {' '.join(card.nodes)} {card.quantity}={show(card.expression)}"
+            value = f"{show(card.expression)}{_assignments(card.parameters)}"
+            return f"{card.kind} {card.name} {' '.join(card.nodes)} {card.quantity}={value}"
+        case ast.Device():
+            words = " ".join(word if isinstance(word, str) else show(word) for word in card.words)
+            lists = "".join(f" {name}={','.join(map(show, values))}" for name, values in card.parameters)
+            return f"{card.kind} {card.name} {words}{lists}"
+        case ast.Coupling():
+            return f"K {card.name} {' '.join(card.inductors)} {show(card.coefficient)}"
         case ast.Instance():
             return f"X {card.name} {' '.join(card.nodes)} {card.subcircuit}{_assignments(card.parameters)}"
         case _:
@@ -100,6 +125,8 @@ def _dot(card: ast.DotCard) -> str:
             return f".tran {' '.join(map(show, card.arguments))}{' uic' if card.uic else ''}{origin}"
         case ast.Options():
             return f".options{_assignments(card.settings)}"
+        case ast.Conditional():
+            return ".if"
         case ast.Temp():
             return f".temp {show(card.value)}"
         case ast.Global():

@@ -24,4 +24,7 @@ def _resolve(card: ast.Card, names: frozenset[str]) -> ast.Card:
             return replace(card, value=ast.Name(card.model, card.value.span), model=card.value.name)
     elif isinstance(card, ast.Subcircuit | ast.Include):
         return replace(card, cards=tuple(resolve_models(card.cards, names)))
+    elif isinstance(card, ast.Conditional):
+        branches = (replace(branch, cards=tuple(resolve_models(branch.cards, names))) for branch in card.branches)
+        return replace(card, branches=tuple(branches))
     return card

@@ -1,0 +1,82 @@
+"""``.if`` to ``.endif`` while a deck is read: which cards belong to which branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from netc.diagnostics import Diagnostics, Span
+from netc.parse import ast
+from netc.parse.card import parse_line
+from netc.parse.lines import LogicalLine
+
+CONDITIONS = frozenset({".if", ".elseif", ".else", ".endif"})
+"""The words of a conditional netlist."""
+
+_UNCONDITIONAL: dict[type, str] = {
+    ast.Param: ".param",
+    ast.Func: ".func",
+    ast.Subcircuit: ".subckt",
+    ast.Global: ".global",
+}
+"""Cards that ngspice does not make conditional."""
+
+
+class OpenConditional:
+    """An ``.if`` whose ``.endif`` has not come yet."""
+
+    def __init__(self, opening: Span) -> None:
+        self.opening = opening
+        self._branches: list[ast.Branch] = []
+        self._head: ast.Branch | None = None
+
+    def branch(self, line: LogicalLine, span: Span, cards: list[ast.Card], diagnostics: Diagnostics) -> None:
+        """Begin the branch of ``.if``, ``.elseif`` or ``.else``; ``cards`` are those of the branch before."""
+        self._close(cards)
+        word = line.text[: span.length]
+        if self._branches and self._branches[-1].condition is None:
+            diagnostics.error(f"{word} after .else", span, ".else comes last")
+        if word == ".else":
+            self._head = ast.Branch(None, (), line.whole)
+            return
+        if not line.text[span.length :].strip():
+            diagnostics.error(f"{word} has no condition", span, f"expected {word} (a == b)")
+        elif line.text[span.length :].lstrip()[0] not in "({":
+            diagnostics.error(f"the condition of {word} stands in parentheses", span, f"write {word} (...)")
+        else:
+            head = parse_line(line, "condition", diagnostics)
+            if isinstance(head, ast.Branch):
+                self._head = head
+                return
+        self._head = ast.Branch(ast.Number(0.0, span), (), line.whole)
+
+    def close(self, cards: list[ast.Card]) -> ast.Conditional:
+        """Return the card; ``cards`` are those of the last branch."""
+        self._close(cards)
+        return ast.Conditional(tuple(self._branches), self.opening)
+
+    def _close(self, cards: list[ast.Card]) -> None:
+        if self._head is not None:
+            self._branches.append(ast.Branch(self._head.condition, tuple(cards), self._head.span))
+            cards.clear()
+
+
+def refuse_unconditional(card: ast.Conditional, diagnostics: Diagnostics) -> None:
+    """Report cards of a conditional netlist that ngspice would take in every case."""
+    for inner in _inside(card):
+        what = _UNCONDITIONAL.get(type(inner))
+        if what is not None:
+            hint = "ngspice takes it whatever the condition; "
+            hint += "write a condition in its value: {c ? a : b}" if isinstance(inner, ast.Param) else "move it outside"
+            diagnostics.error(f"{what} may not stand between .if and .endif", inner.span, hint)
+
+
+def _inside(card: ast.Card) -> Iterator[ast.Card]:
+    groups: Iterable[Iterable[ast.Card]] = ()
+    if isinstance(card, ast.Conditional):
+        groups = [branch.cards for branch in card.branches]
+    elif isinstance(card, ast.Include):
+        groups = [card.cards]
+    for cards in groups:
+        for inner in cards:
+            yield inner
+            yield from _inside(inner)
