@@ -11,10 +11,12 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from netc.parse.lines import BLANKS
 
 _NOT_YET = {
-    **dict.fromkeys(("poly", "table", "laplace", "freq"), "write the source as an expression: value={...}"),
+    **dict.fromkeys(("laplace", "freq"), "build the transfer function of R, C and controlled sources"),
     **dict.fromkeys(
-        ("sffm", "am", "trnoise", "trrandom", "external"), "PULSE, SIN, EXP, PWL and B sources are supported"
+        ("trnoise", "trrandom"), "a random waveform has no reference to compare with: write a PWL of your own samples"
     ),
+    "external": "the deck itself has to give the waveform: PULSE, SIN, EXP, PWL, SFFM and AM are supported",
+    **dict.fromkeys(("and", "nand", "or", "nor"), "write the logic as an expression: value={...}"),
 }
 _FORM = re.compile(rf"[viegfh]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")
 _FILE = re.compile(r"[vi]\S*[ \t].*\bpwl[ \t]*\(?[ \t]*(file)[ \t]*=")
@@ -77,7 +79,7 @@ def explain(error: UnexpectedInput, text: str) -> Problem:
     unsupported = _FORM.match(text)
     if unsupported:
         word = unsupported[1]
-        hint = "write it as a B source: i={...} or v={...}" if text[0] in "fh" else _NOT_YET[word]
+        hint = _NOT_YET[word]
         return Problem(f"{word.upper()} is not supported yet", unsupported.start(1), len(word), hint)
     file = _FILE.match(text)
     if file:
