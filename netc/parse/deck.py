@@ -20,7 +20,7 @@ from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
 from netc.parse.models import resolve_models
 from netc.parse.source import read_lines, split_lines
 
-_SUPPORTED = "supported are R C L V I B E F G H X"
+_SUPPORTED = "supported are R C L K V I B E F G H D M Q J S W X"
 
 
 class ParseError(NetcError):

@@ -223,7 +223,11 @@ class ElementBuilder(ExpressionBuilder):
         """Build PULSE, SIN, EXP, PWL, SFFM or AM."""
         others, keywords = self._split(children[1:])
         kind, span = _WAVES[str(children[0])], self.span(children[0])
-        if not others:
+        named = [k.name for k in keywords]
+        if "file" in named:
+            place = keywords[named.index("file")].span
+            self.error(f"file= of {kind} is not supported yet", place, "write the points out: PWL(t1 v1 t2 v2)")
+        elif not others:
             self.error(f"{kind} has no values", span)
         return ast.Waveform(kind, tuple(others), span, self._single(keywords))
 

@@ -129,25 +129,27 @@ REFUSED = {
     "C1 a 0 1n ic=1 ic=2": "given twice",
     "R1 a 0 {2*(x}": "'(' is not closed before this '}'",
     "V1 a 0 1 dc 2": "more than one DC value",
-    "V1 a 0 SFFM(0 1)": "SFFM is not supported yet",
+    "V1 a 0 TRNOISE(1 1n)": "TRNOISE is not supported yet",
     "V1 a 0 PULSE(0 1": "'(' is never closed",
-    "E1 a 0 POLY(1) b 0 0 1": "POLY is not supported yet",
-    "E1 a 0 TABLE {v(a)} = (0,1)": "TABLE is not supported yet",
+    "E1 a 0 POLY(2) b 0 0 1": "POLY(2) wants 2 pairs of nodes",
+    "E1 a 0 POLY(1.5) b 0 0 1": "a whole number from 1",
+    "E1 a 0 TABLE {v(a)} = (0,1)": "TABLE wants two or more pairs",
+    "E1 a 0 LAPLACE {v(a)} = {1/(1+s)}": "LAPLACE is not supported yet",
     "E1 a 0 v={v(b)}": "value= or vol=",
     "G1 a 0 i = v(b)": "value= or cur=",
     "E1 a 0 cur='1'": "'cur=' does not belong on E",
-    "G1 a 0 b 0 1 m=2": "'m=' is not supported on this element",
+    "E1 a 0 b 0 1 m=2": "'m=' is not supported on this element",
+    "V1 a 0 1 m=2": "'m=' has no meaning on a voltage source",
     "B1 a 0 x=1": "expected v= or i=",
     "X1": "names no subcircuit",
-    "D1 a 0 d": "diodes are not supported yet",
-    "Q1 a b c q": "bipolar transistors are not supported yet",
+    "T1 a 0 b 0": "transmission lines are not supported yet",
+    "K1 L1 0.5": "couples fewer than two inductors",
     "12 a b": "neither an element nor a card",
     ".param a = 10 k": "written without a space: 10k",
     "B1 a 0 v=10 mV": "written without a space: 10mv",
     "E1 a 0 b 0 10 meg": "written without a space: 10meg",
     "V1 a 0 PWL(file=waves.txt)": "file= of PWL is not supported yet",
-    "F1 a 0 POLY(1) V1 0 1": "POLY is not supported yet",
-    "H1 a 0 POLY(1) V1 0 1": "B source",
+    "F1 a 0 POLY(2) V1": "POLY(2) wants 2 elements",
     ".param a=1, b=2": "without commas",
     ".param a=": "expected a value",
     ".ic a=1": "expected v(node)",
@@ -201,5 +203,5 @@ def test_caret_points_at_the_value() -> None:
 
 def test_all_errors_together_in_order() -> None:
     with pytest.raises(NetcError) as caught:
-        parse_text("t\nR1 a\nR2 a b 1k\n.foo\nB1 a 0 v=(1\n.subckt s a\nD1 a b c\n.ends\n")
+        parse_text("t\nR1 a\nR2 a b 1k\n.foo\nB1 a 0 v=(1\n.subckt s a\nT1 a b c\n.ends\n")
     assert [d.span.line for d in caught.value.diagnostics] == [2, 4, 5, 7]

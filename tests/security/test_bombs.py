@@ -41,7 +41,7 @@ BOMBS = {
         f"t\n.subckt s a\nR{'n' * 2000} a 0 1k\n.ends\n" + "".join(f"x{k} in s\n" for k in range(50)) + RC,
         "longer than 1000 characters",
     ),
-    "errors": ("t\n" + "".join(f"Q{k} a b c\n" for k in range(20_000)) + RC, "too many errors"),
+    "errors": ("t\n" + "".join(f"T{k} a b c\n" for k in range(20_000)) + RC, "too many errors"),
     "undefined names": ("t\n" + "".join(f"Rx{k} in b {{u{k}}}\n" for k in range(5000)) + RC, "too many errors"),
     "a long card": (f"t\nR2 in 0 {'9' * 3_000_000}\n{RC}", "longer than 2,000,000 characters"),
     "a long sum": (f"t\nB1 b 0 v={'+'.join(['2*v(in)'] * 30_000)}\n{RC}", "more than 20,000"),
