@@ -16,6 +16,7 @@ import numpy as np
 
 from netc.ir.build import ONE, ZERO, add, binary, gather, matvec, mul, neg, scatter_add
 from netc.ir.derivative import expanded, moved
+from netc.ir.implicit import Newton
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -132,6 +133,11 @@ def _repeated(share: Expr | None, node: Expr, operand: Expr) -> Expr | None:
     if share is None or share is ZERO or operand.shape == node.shape:
         return share
     return expanded(share, node.shape)
+
+
+@_rule.register
+def _(node: Newton, seed: Expr, give: Give) -> None:
+    """Give nothing: the step that polishes the solution carries its derivative."""
 
 
 @_rule.register

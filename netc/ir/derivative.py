@@ -13,6 +13,7 @@ from functools import singledispatch
 import numpy as np
 
 from netc.ir.build import ONE, ZERO, add, binary, div, gather, mul, neg, scatter_add, select, sub, total, unary
+from netc.ir.implicit import Hole, Newton
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -31,6 +32,7 @@ from netc.ir.nodes import (
     Slot,
     Solve,
     Time,
+    TimeStep,
     Unary,
     postorder,
 )
@@ -166,7 +168,10 @@ def _rule(node: Expr, moves: Tangents) -> Expr | None:
 @_rule.register(Const)
 @_rule.register(Leaf)
 @_rule.register(Time)
+@_rule.register(TimeStep)
 @_rule.register(Slot)
+@_rule.register(Hole)
+@_rule.register(Newton)  # what the solution depends on is in the step that polishes it
 def _(node: Expr, moves: Tangents) -> Expr | None:
     return None
 
@@ -195,6 +200,7 @@ _SLOPE: dict[str, Callable[[Expr, Expr], Expr] | None] = {
     "round": None,
     "sign": None,
     "not": None,
+    "detach": None,
 }
 """Slope of each unary operator from its operand and its value; ``None`` where it is 0 almost everywhere."""
 

@@ -7,10 +7,12 @@ The batch axis has length 1 where a value is common to all samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from netc.ir.implicit import Hole, Newton, iterate
 from netc.ir.nodes import (
     BINARY,
     UNARY,
@@ -33,6 +35,7 @@ from netc.ir.nodes import (
     Solve,
     State,
     Time,
+    TimeStep,
     Transpose,
     Unary,
     postorder,
@@ -83,7 +86,7 @@ def simulate(
     waveforms = any(block.mode == "waveform" for block in program.inputs)
     environment |= drive(0)
     leaves = [State(block.name, block.size) for block in program.states]
-    environment[Time()] = np.array([first_step * dt])
+    environment |= {Time(): np.array([first_step * dt]), TimeStep(): np.array([dt])}
     if state is None:
         started = [evaluate([block.initial], environment)[0] for block in program.states]
     else:
@@ -95,7 +98,9 @@ def simulate(
     derivatives = [block.derivative for block in program.states]
     order = list(postorder(*derivatives, *(o.value for o in signals)))
     fixed: dict[Expr, Array] = {
-        node: environment[node] for node in order if isinstance(node, Parameter | Input) and node in environment
+        node: environment[node]
+        for node in order
+        if isinstance(node, Parameter | Input | TimeStep) and node in environment
     }
     for node in order:
         if not rates(node) & Rate.TIME and node not in fixed:
@@ -189,6 +194,14 @@ def _signals(program: Program, observe: Sequence[str] | None) -> tuple[list[Obse
     return [program.observables[b] for b in used], [(used.index(place[n][0]), place[n][1]) for n in names]
 
 
+def rule_of(node: Expr) -> Callable[..., Array]:
+    """Return what computes ``node`` from the values of its operands, in order; ``ValueError`` for a leaf."""
+    rule = _RULES.get(type(node))
+    if rule is None:
+        raise ValueError(f"no value for {type(node).__name__} {getattr(node, 'name', '')!r}")
+    return partial(rule, node)
+
+
 def _value(node: Expr, known: Mapping[Expr, Array]) -> Array:
     rule = _RULES.get(type(node))
     if rule is None:
@@ -263,9 +276,32 @@ def _matvec(node: MatVec, x: Array, matrix: Array) -> Array:
 
 
 def _solve(node: Solve, matrix: Array, b: Array) -> Array:
-    if matrix.ndim == 2:
-        return np.linalg.solve(matrix, b.T).T
-    return np.linalg.solve(matrix, np.broadcast_to(b, matrix.shape[:-1])[..., None])[..., 0]
+    try:
+        if matrix.ndim == 2:
+            return np.linalg.solve(matrix, b.T).T
+        return np.linalg.solve(matrix, np.broadcast_to(b, matrix.shape[:-1])[..., None])[..., 0]
+    except np.linalg.LinAlgError:  # one singular matrix must not spoil the others
+        lead = np.broadcast_shapes(matrix.shape[:-2], b.shape[:-1])
+        if not lead:
+            return np.full(b.shape, np.nan)
+        matrices, rights = np.broadcast_to(matrix, (*lead, *node.matrix.shape)), np.broadcast_to(b, (*lead, node.size))
+        return np.stack([_solve(node, m, right) for m, right in zip(matrices, rights, strict=True)])
+
+
+def _newton(node: Newton, guess: Array, *operands: Array) -> Array:
+    order = [n for n in postorder(node.step) if not isinstance(n, Hole)]
+    holes = {n.number: n for n in postorder(node.step) if isinstance(n, Hole)}
+    given = {holes[k]: x for k, x in enumerate(operands, start=2) if k in holes}
+
+    def step(z: Array, point: Array) -> Array:
+        here: dict[Expr, Array] = dict(given)
+        here |= {holes[k]: x for k, x in ((0, z), (1, point)) if k in holes}
+        for inner in order:
+            here[inner] = _value(inner, here)
+        return here[node.step]
+
+    with np.errstate(all="ignore"):
+        return iterate(step, np.broadcast_to(guess, (*guess.shape[:-1], node.size)), node.systems)
 
 
 def _interpolate(node: Interpolate, x: Array, xs: Array, ys: Array) -> Array:
@@ -301,6 +337,7 @@ _RULES: dict[type[Expr], Callable[..., Array]] = {
     Assemble: _assemble,
     MatVec: _matvec,
     Solve: _solve,
+    Newton: _newton,
     Interpolate: _interpolate,
     Transpose: _transpose,
     Outer: _outer,

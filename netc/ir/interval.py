@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from netc.ir.build import ONE
+from netc.ir.implicit import Newton
 from netc.ir.nodes import (
     BINARY,
     UNARY,
@@ -33,6 +34,7 @@ from netc.ir.nodes import (
     Solve,
     State,
     Time,
+    TimeStep,
     Unary,
     Unknown,
     postorder,
@@ -117,8 +119,10 @@ def _leaf(node: Expr) -> tuple[Any, Any] | None:
             return -np.inf, np.inf
         case Input():
             return 0.0, 1.0
-        case Time():
+        case Time() | TimeStep():
             return 0.0, np.inf
+        case Newton():
+            return -np.inf, np.inf
         case Parameter():
             raise ValueError(f"no bounds for parameter {node.name!r}")
     return None
@@ -152,7 +156,7 @@ def _rule(node: Expr, of: Lookup) -> Interval:
 
 _INCREASING = frozenset(
     {"exp", "log", "sqrt", "asin", "atan", "sinh", "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "round", "sign"}
-    | {"sigmoid"}
+    | {"sigmoid", "detach"}
 )
 _DOMAIN = {
     "log": (0.0, np.inf),

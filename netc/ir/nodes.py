@@ -76,12 +76,26 @@ class Expr:
         """Number of lanes (product of the shape)."""
         return math.prod(self.shape)
 
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        """Return this node with other operands, in the order of :attr:`children`."""
+        replacement = iter(children)
+        values: list[Any] = []
+        for value in (getattr(self, f) for f in self.fields):
+            if isinstance(value, Expr):
+                values.append(next(replacement))
+            elif _is_expr_tuple(value):
+                return type(self)(*children)
+            else:
+                values.append(value)
+        return type(self)(*values)
+
 
 _interned: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
 _E = TypeVar("_E", bound=Expr)
 
 
-def _node(cls: type[_E], shape: Shape, *values: Any) -> _E:
+def intern_node(cls: type[_E], shape: Shape, *values: Any) -> _E:
+    """Return the one node of this kind, shape and fields: what the ``__new__`` of every kind of node calls."""
     key = (
         cls,
         shape,
@@ -141,7 +155,7 @@ class Leaf(Expr):
     name: str
 
     def __new__(cls, name: str, size: int = 1) -> Self:
-        return _node(cls, (size,), name)
+        return intern_node(cls, (size,), name)
 
 
 class Parameter(Leaf):
@@ -174,7 +188,16 @@ class Time(Expr):
     __slots__ = ()
 
     def __new__(cls) -> Time:
-        return _node(cls, (1,))
+        return intern_node(cls, (1,))
+
+
+class TimeStep(Expr):
+    """Length of the current step in seconds, shape ``(1,)``, rate PARAMETER; integrators read it."""
+
+    __slots__ = ()
+
+    def __new__(cls) -> TimeStep:
+        return intern_node(cls, (1,))
 
 
 class Slot(Expr):
@@ -189,7 +212,7 @@ class Slot(Expr):
     index: int
 
     def __new__(cls, kind: str, index: int) -> Slot:
-        return _node(cls, (1,), kind, index)
+        return intern_node(cls, (1,), kind, index)
 
 
 UNARY: dict[str, Callable[[Any], Any]] = {
@@ -216,8 +239,9 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "sign": np.sign,
     "sigmoid": lambda x: np.where(x >= 0, 1.0, np.exp(-np.abs(x))) / (1.0 + np.exp(-np.abs(x))),
     "not": lambda x: (np.asarray(x) == 0).astype(float),
+    "detach": np.asarray,
 }
-"""Unary operators with their meaning in float64."""
+"""Unary operators with their meaning in float64; ``detach`` is the value itself with a derivative of 0."""
 
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": np.add,
@@ -250,7 +274,7 @@ class Unary(Expr):
     def __new__(cls, op: str, x: Expr) -> Unary:
         if op not in UNARY:
             raise ValueError(f"unknown unary operator {op!r}")
-        return _node(cls, x.shape, op, x)
+        return intern_node(cls, x.shape, op, x)
 
 
 class Binary(Expr):
@@ -265,7 +289,7 @@ class Binary(Expr):
     def __new__(cls, op: str, a: Expr, b: Expr) -> Binary:
         if op not in BINARY:
             raise ValueError(f"unknown binary operator {op!r}")
-        return _node(cls, broadcast(a.shape, b.shape), op, a, b)
+        return intern_node(cls, broadcast(a.shape, b.shape), op, a, b)
 
 
 class Select(Expr):
@@ -281,7 +305,7 @@ class Select(Expr):
     otherwise: Expr
 
     def __new__(cls, condition: Expr, then: Expr, otherwise: Expr) -> Select:
-        return _node(cls, broadcast(condition.shape, then.shape, otherwise.shape), condition, then, otherwise)
+        return intern_node(cls, broadcast(condition.shape, then.shape, otherwise.shape), condition, then, otherwise)
 
 
 class Gather(Expr):
@@ -293,7 +317,7 @@ class Gather(Expr):
     index: Index
 
     def __new__(cls, x: Expr, index: Index) -> Gather:
-        return _node(cls, (*x.shape[:-1], len(index)), x, index)
+        return intern_node(cls, (*x.shape[:-1], len(index)), x, index)
 
 
 class ScatterAdd(Expr):
@@ -306,7 +330,7 @@ class ScatterAdd(Expr):
     lanes: int
 
     def __new__(cls, x: Expr, index: Index, lanes: int) -> ScatterAdd:
-        return _node(cls, (*x.shape[:-1], lanes), x, index, lanes)
+        return intern_node(cls, (*x.shape[:-1], lanes), x, index, lanes)
 
 
 class Concat(Expr):
@@ -317,7 +341,7 @@ class Concat(Expr):
     parts: tuple[Expr, ...]
 
     def __new__(cls, *parts: Expr) -> Concat:
-        return _node(cls, (*parts[0].shape[:-1], sum(p.shape[-1] for p in parts)), parts)
+        return intern_node(cls, (*parts[0].shape[:-1], sum(p.shape[-1] for p in parts)), parts)
 
 
 class Assemble(Expr):
@@ -333,7 +357,10 @@ class Assemble(Expr):
     columns: Index
 
     def __new__(cls, values: Expr, rows: Index, columns: Index, shape: tuple[int, int]) -> Assemble:
-        return _node(cls, shape, values, rows, columns)
+        return intern_node(cls, shape, values, rows, columns)
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        return Assemble(children[0], self.rows, self.columns, (self.shape[0], self.shape[1]))
 
 
 class MatVec(Expr):
@@ -348,7 +375,7 @@ class MatVec(Expr):
         n, m = matrix.shape
         if x.shape != (n,):
             raise ValueError(f"matvec of {x.shape} with {matrix.shape}")
-        return _node(cls, (m,), x, matrix)
+        return intern_node(cls, (m,), x, matrix)
 
 
 class Solve(Expr):
@@ -363,7 +390,7 @@ class Solve(Expr):
         n, m = matrix.shape
         if n != m or b.shape != (n,):
             raise ValueError(f"solve of {matrix.shape} with {b.shape}")
-        return _node(cls, (n,), matrix, b)
+        return intern_node(cls, (n,), matrix, b)
 
 
 class Interpolate(Expr):
@@ -379,7 +406,7 @@ class Interpolate(Expr):
     ys: Expr
 
     def __new__(cls, x: Expr, xs: Expr, ys: Expr) -> Interpolate:
-        return _node(cls, broadcast(x.shape, xs.shape[:1]), x, xs, ys)
+        return intern_node(cls, broadcast(x.shape, xs.shape[:1]), x, xs, ys)
 
 
 class Columns(Expr):
@@ -390,7 +417,7 @@ class Columns(Expr):
     parts: tuple[Expr, ...]
 
     def __new__(cls, *parts: Expr) -> Columns:
-        return _node(cls, (*broadcast(*(p.shape for p in parts)), len(parts)), parts)
+        return intern_node(cls, (*broadcast(*(p.shape for p in parts)), len(parts)), parts)
 
 
 class Transpose(Expr):
@@ -402,7 +429,7 @@ class Transpose(Expr):
 
     def __new__(cls, matrix: Expr) -> Transpose:
         n, m = matrix.shape
-        return _node(cls, (m, n), matrix)
+        return intern_node(cls, (m, n), matrix)
 
 
 class Outer(Expr):
@@ -414,7 +441,7 @@ class Outer(Expr):
     b: Expr
 
     def __new__(cls, a: Expr, b: Expr) -> Outer:
-        return _node(cls, (*a.shape, *b.shape), a, b)
+        return intern_node(cls, (*a.shape, *b.shape), a, b)
 
 
 class Entries(Expr):
@@ -427,7 +454,7 @@ class Entries(Expr):
     columns: Index
 
     def __new__(cls, matrix: Expr, rows: Index, columns: Index) -> Entries:
-        return _node(cls, (len(rows),), matrix, rows, columns)
+        return intern_node(cls, (len(rows),), matrix, rows, columns)
 
 
 def postorder(*roots: Expr, known: Container[Expr] = ()) -> Iterator[Expr]:
@@ -449,21 +476,7 @@ def postorder(*roots: Expr, known: Container[Expr] = ()) -> Iterator[Expr]:
 
 def rebuild(node: Expr, children: tuple[Expr, ...]) -> Expr:
     """Return ``node`` with its operands replaced, in the order of ``node.children``."""
-    if children == node.children:
-        return node
-    replacement = iter(children)
-    values: list[Any] = []
-    plain = [getattr(node, f) for f in node.fields]
-    for value in plain:
-        if isinstance(value, Expr):
-            values.append(next(replacement))
-        elif _is_expr_tuple(value):
-            return type(node)(*children)
-        else:
-            values.append(value)
-    if isinstance(node, Assemble):
-        return Assemble(values[0], values[1], values[2], (node.shape[0], node.shape[1]))
-    return type(node)(*values)
+    return node if children == node.children else node.with_children(children)
 
 
 def substitute(root: Expr, mapping: Callable[[Expr], Expr | None], done: dict[Expr, Expr] | None = None) -> Expr:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from netc.diagnostics import Span, printable
+from netc.ir.implicit import Hole, Newton
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -33,6 +34,7 @@ from netc.ir.nodes import (
     Slot,
     Solve,
     Time,
+    TimeStep,
     Unary,
     postorder,
 )
@@ -53,6 +55,7 @@ _INFIX = {
     "mul": ("*", 5),
     "div": ("/", 5),
 }
+_SHORT = Leaf | Const | Time | TimeStep  # never given a name of its own
 _TIGHT = 9
 _LONG = 8  # longest list that is written out
 _WIDE = 100  # an expression longer than this gets a name of its own
@@ -82,7 +85,7 @@ class _Printer:
         for node in postorder(*roots):
             for child in node.children:
                 uses[child] = uses.get(child, 0) + 1
-        self._shared = {node for node, count in uses.items() if count > 1 and not isinstance(node, Leaf | Const | Time)}
+        self._shared = {node for node, count in uses.items() if count > 1 and not isinstance(node, _SHORT)}
 
     def lines(self) -> Iterable[str]:
         program = self._program
@@ -122,7 +125,7 @@ class _Printer:
 
     def _statement(self, target: str, root: Expr) -> Iterable[str]:
         for node in postorder(root):
-            if node in self._names or isinstance(node, Leaf | Const | Time):
+            if node in self._names or isinstance(node, _SHORT):
                 continue
             text = self._namer.text(node)
             if node in self._shared or (node is not root and len(text) > _WIDE):
@@ -176,6 +179,10 @@ def _called(node: Expr, texts: list[str]) -> str:
         return node.name
     if isinstance(node, Time):
         return "time"
+    if isinstance(node, TimeStep):
+        return "dt"
+    if isinstance(node, Newton):
+        return _newton(node, texts)
     if isinstance(node, Slot):
         return f"<{node.kind} {node.index}>"
     if isinstance(node, Unary | Binary):
@@ -190,6 +197,13 @@ def _called(node: Expr, texts: list[str]) -> str:
         if isinstance(node, kind):
             return f"{name}({operands})"
     raise ValueError(f"no text for {type(node).__name__}")
+
+
+def _newton(node: Newton, texts: list[str]) -> str:
+    """``newton(guess, z -> step)``, ``z0`` being the point of the Jacobian."""
+    holes = {n for n in postorder(node.step) if isinstance(n, Hole)}
+    names = ["z", "z0", *(text if text.isidentifier() or text[0] == "%" else f"({text})" for text in texts[1:])]
+    return f"newton({texts[0]}, z -> {_Namer({hole: names[hole.number] for hole in holes}).text(node.step)})"
 
 
 _NAMES: dict[type[Expr], str] = {

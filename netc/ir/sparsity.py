@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from netc.ir.implicit import Hole, Newton
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -30,6 +31,7 @@ from netc.ir.nodes import (
     Slot,
     Solve,
     Time,
+    TimeStep,
     Unary,
     postorder,
 )
@@ -38,7 +40,7 @@ Pattern: TypeAlias = Any
 """A ``scipy.sparse.csr_matrix`` of bool, ``(lanes of the expression, lanes of the leaf)``: true where there may
 be a dependence.  A matrix expression has its lanes in row-major order."""
 
-FLAT_UNARY = frozenset({"floor", "ceil", "round", "sign", "not"})
+FLAT_UNARY = frozenset({"floor", "ceil", "round", "sign", "not", "detach"})
 FLAT_BINARY = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or"})
 """Operators whose derivative is 0 wherever it exists."""
 
@@ -130,7 +132,10 @@ def _rule(node: Expr, below: list[Pattern | None]) -> Pattern | None:
 @_rule.register(Const)
 @_rule.register(Leaf)
 @_rule.register(Time)
+@_rule.register(TimeStep)
 @_rule.register(Slot)
+@_rule.register(Hole)
+@_rule.register(Newton)
 def _(node: Expr, below: list[Pattern | None]) -> Pattern | None:
     return None
 

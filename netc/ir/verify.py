@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from netc.ir.implicit import Hole, Newton
 from netc.ir.nodes import (
     Assemble,
+    Const,
     Expr,
     Gather,
     Input,
@@ -83,10 +85,14 @@ def _unique(kind: str, names: list[str]) -> None:
 def _check(node: Expr, place: str, leaves: dict[tuple[type[Expr], str], Shape]) -> None:
     if isinstance(node, Slot):
         raise ValueError(f"{place}: slot {node.kind} {node.index} of a law template is left")
+    if isinstance(node, Hole):
+        raise ValueError(f"{place}: hole {node.number} of a Newton step is left")
     if isinstance(node, Parameter | Input | State | Unknown):
         shape = leaves.get((type(node), node.name))
         if shape != node.shape:
             raise ValueError(f"{place}: {type(node).__name__} {node.name!r} {node.shape} is declared as {shape}")
+    elif isinstance(node, Newton):
+        _check_newton(node, place)
     elif isinstance(node, Gather):
         _in_range(node.index.array, node.x.shape[-1], place)
     elif isinstance(node, ScatterAdd):
@@ -96,6 +102,18 @@ def _check(node: Expr, place: str, leaves: dict[tuple[type[Expr], str], Shape]) 
         _in_range(node.rows.array, node.shape[0], place)
         _in_range(node.columns.array, node.shape[1], place)
         _lanes(node.values.shape[-1], len(node.rows), place)
+
+
+def _check_newton(node: Newton, place: str) -> None:
+    if node.size % node.systems or len(node.names) != node.size:
+        raise ValueError(f"{place}: {node.systems} systems and {len(node.names)} names of {node.size} unknowns")
+    shapes = [node.shape, node.shape, *(o.shape for o in node.operands)]
+    for inner in postorder(node.step):
+        if isinstance(inner, Hole):
+            if shapes[inner.number] != inner.shape:
+                raise ValueError(f"{place}: hole {inner.number} of {inner.shape} is given {shapes[inner.number]}")
+        elif not inner.children and not isinstance(inner, Const):
+            raise ValueError(f"{place}: a Newton step reads a {type(inner).__name__} past its operands")
 
 
 def _in_range(index: np.ndarray[tuple[int, ...], np.dtype[np.int64]], size: int, place: str) -> None:

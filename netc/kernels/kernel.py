@@ -10,6 +10,7 @@ from torch import Tensor
 
 from netc.emit import support
 from netc.emit.schedule import schedule
+from netc.ir.implicit import Newton
 from netc.ir.nodes import Expr, State, postorder
 from netc.ir.program import Program
 from netc.kernels import library
@@ -56,6 +57,10 @@ def build(
         return None
 
 
+def _roots(program: Program) -> list[Expr]:
+    return [e for s in program.states for e in (s.initial, s.derivative)] + [o.value for o in program.observables]
+
+
 class Kernel:
     """Fused loops of one program; made by :func:`build`.  One thread at a time may call it."""
 
@@ -64,6 +69,8 @@ class Kernel:
     ) -> None:
         if program.algebraic:
             raise Unsupported("its algebraic equations have not been solved")
+        if any(isinstance(node, Newton) for node in postorder(*_roots(program))):
+            raise Unsupported("it has nodes that Newton's method finds")
         if len({block.mode for block in program.inputs}) > 1:
             raise Unsupported("it takes both amplitudes and whole waveforms")
         self.program = program

@@ -26,6 +26,7 @@ from netc.ir.nodes import (
     ScatterAdd,
     State,
     Time,
+    TimeStep,
     Transpose,
     Unary,
     Unknown,
@@ -36,7 +37,7 @@ from netc.kernels.exponentials import Group, groups
 from netc.kernels.factoring import factored, improved, with_fused_slopes, with_scaled_seeds
 from netc.kernels.passes import ALL
 
-STEP_SIZE = Parameter("length of a step")
+STEP_SIZE = TimeStep()
 """The time step in seconds, as an expression that is fixed while a kernel runs."""
 
 
