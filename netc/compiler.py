@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from netc.cache import Compiled, DeckCache, Request
 from netc.diagnostics import Diagnostic, NetcError, in_source_order
-from netc.elaborate import elaborate
-from netc.elaborate.circuit import Circuit
 from netc.emit import emit_torch
 from netc.ir.interpret import evaluate, signal_names, simulate
 from netc.ir.nodes import Expr, Parameter
 from netc.ir.program import Program
-from netc.lower import at_rest, check_loops, check_rest, has_capacitor_loop, lower, started_at, states_hold_the_start
-from netc.optimise import optimise
-from netc.parse import ParseError, parse_deck
-from netc.parse.ast import Deck
 from netc.runtime.load import instantiate
-from netc.runtime.operating_point import operating_point, with_initial
+
+if TYPE_CHECKING:
+    # imported where they are needed: a deck that was compiled before needs none of them
+    from netc.elaborate.circuit import Circuit
+    from netc.parse import ParseError
+    from netc.parse.ast import Deck
 
 
 class Compilation:
@@ -33,19 +36,33 @@ class Compilation:
     """
 
     def __init__(
-        self, path: str | Path, *, include_directories: Sequence[str | Path] = (), lenient: bool = False
+        self,
+        path: str | Path,
+        *,
+        include_directories: Sequence[str | Path] = (),
+        lenient: bool = False,
+        disable: Sequence[str] = (),
+        cache: DeckCache | None = None,
     ) -> None:
-        """``include_directories`` are where includes may be read from besides the deck's own folder."""
+        """See :func:`compile_deck`."""
         self.path = Path(path)
         self._include_directories = tuple(include_directories)
         self._lenient = lenient
+        self._disable = tuple(disable)
+        self._cache = cache
         self._readable: Deck | None = None  # also of a deck with errors
+        self._remarks: list[Diagnostic] | None = None  # of all stages up to lowering, once they have run
 
     @cached_property
     def deck(self) -> Deck:
         """The syntax tree."""
+        from netc.parse import ParseError, parse_deck
+
         try:
-            self._readable = parse_deck(self.path, include_directories=self._include_directories, lenient=self._lenient)
+            with _no_collection():
+                self._readable = parse_deck(
+                    self.path, include_directories=self._include_directories, lenient=self._lenient
+                )
         except ParseError as error:
             self._readable = error.deck
             raise
@@ -57,14 +74,20 @@ class Compilation:
 
         Errors of cards and errors of what they mean are raised together.
         """
+        from netc.elaborate import elaborate
+        from netc.parse import ParseError
+
         try:
             deck = self.deck
         except ParseError as error:
             raise self._with_later_errors(error) from None
-        return elaborate(deck, lenient=self._lenient)
+        with _no_collection():
+            return elaborate(deck, lenient=self._lenient)
 
     def _with_later_errors(self, error: ParseError) -> NetcError:
         """Add what elaboration finds wrong with the cards that could be read, but for consequences."""
+        from netc.elaborate import elaborate
+
         try:
             elaborate(error.deck, lenient=self._lenient)
         except NetcError as later:
@@ -83,38 +106,78 @@ class Compilation:
     @cached_property
     def dae(self) -> Program:
         """The differential-algebraic system."""
-        return lower(self.circuit)
+        from netc.lower import lower
+
+        with _no_collection():
+            found = lower(self.circuit)
+        self._remarks = list(self.circuit.diagnostics)
+        return found
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether the program is at hand from an earlier run; if so, no stage before it has to run."""
+        return self._kept is not None
+
+    @cached_property
+    def _kept(self) -> Compiled | None:
+        return self._cache.find(self._request("program")) if self._cache is not None else None
+
+    def _request(self, kind: str) -> Request:
+        folders = tuple(str(Path(folder).absolute()) for folder in self._include_directories)
+        return Request(self.path, folders, self._lenient, self._disable, kind)
+
+    def _keep(self, kind: str, program: Program) -> Program:
+        if self._cache is not None:
+            compiled = Compiled(program, self.signals, tuple(self.diagnostics), self.deck.sources)
+            self._cache.store(self._request(kind), compiled, self.deck.searches)
+        return program
 
     @cached_property
     def program(self) -> Program:
         """The optimised program, its initial state at the operating point where the deck asks for one."""
-        return self.start(self._optimised(self.dae))
+        if self._kept is not None:
+            return self._kept.program
+        return self._keep("program", self.start(self._optimised(self.dae)))
 
     @cached_property
     def undriven(self) -> Program:
         """The program as the deck stands: nothing is driven by data, every source has its own waveform."""
         if not any(block.mode == "waveform" for block in self.program.inputs):
             return self.program
-        return self.start(self._optimised(lower(replace(self.circuit, driven=[], diagnostics=[]))))
+        kept = self._cache.find(self._request("undriven")) if self._cache is not None else None
+        if kept is not None:
+            return kept.program
+        from netc.lower import lower
+
+        _ = self.dae  # for what it remarks
+        alone = lower(replace(self.circuit, driven=[], diagnostics=[]))
+        return self._keep("undriven", self.start(self._optimised(alone)))
 
     @cached_property
     def every_lane(self) -> Program:
         """The program with every value on its own, equal or not: what the gradient check differentiates."""
-        return self.start(self._optimised(self.dae, disable=("uniform_parameters",)))
+        return self.start(self._optimised(self.dae, disable=("uniform_parameters", *self._disable)))
 
     @cached_property
     def reference_program(self) -> Program:
         """The program with its algebraic unknowns solved and no other pass: what every pass must agree with."""
         return self.start(self._optimised(self.dae, passes=("solve_algebraic",)))
 
-    def _optimised(self, dae: Program, **choice: tuple[str, ...]) -> Program:
+    def _optimised(
+        self, dae: Program, *, passes: Sequence[str] | None = None, disable: Sequence[str] | None = None
+    ) -> Program:
+        from netc.optimise import optimise
+
         try:
-            return optimise(dae, **choice)
+            return optimise(dae, passes=passes, disable=self._disable if disable is None else disable)
         except NetcError as error:  # a program knows places of the source, not its lines
             raise NetcError(error.diagnostics, self.sources) from None
 
     def start(self, program: Program) -> Program:
         """Return ``program`` started at the operating point, unless ``uic`` says to start from given values."""
+        from netc.lower import check_loops, check_rest, has_capacitor_loop, states_hold_the_start
+        from netc.runtime.operating_point import operating_point, with_initial
+
         circuit = self.circuit
         if program.uic and has_capacitor_loop(circuit) and all(b.mode == "amplitude" for b in program.inputs):
             check_loops(circuit, _first_row(program))
@@ -135,6 +198,10 @@ class Compilation:
     @cached_property
     def _settled(self) -> dict[str, float]:
         """Initial states by lane, found on the circuit at rest with what ``.ic`` names held."""
+        from netc.lower import at_rest, lower, started_at
+        from netc.optimise import optimise
+        from netc.runtime.operating_point import operating_point, with_initial
+
         rest = optimise(lower(at_rest(self.circuit)))
         rest = with_initial(rest, operating_point(rest, guess=self._guess))
         currents: dict[str, float] = {}
@@ -155,6 +222,8 @@ class Compilation:
     @property
     def signals(self) -> tuple[str, ...]:
         """What to observe: the signals that ``.save`` or ``.print`` name, else all nodes, in the deck's order."""
+        if self._kept is not None:
+            return self._kept.signals
         return tuple(self.circuit.selected) or tuple(self.circuit.nets[1:])
 
     @cached_property
@@ -168,15 +237,33 @@ class Compilation:
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
-        """Warnings and notes of the stages run so far; none for a file that could not be read."""
+        """Warnings and notes of the stages up to lowering, as far as they have run; none for a file not read."""
+        if self._remarks is not None:
+            return list(self._remarks)
         if "circuit" in self.__dict__:
             return list(self.circuit.diagnostics)
-        return list(self._readable.diagnostics) if self._readable else []
+        if self._readable is not None:
+            return list(self._readable.diagnostics)
+        return list(self._kept.diagnostics) if self._kept is not None else []
 
     @property
     def sources(self) -> Mapping[str, Sequence[str]]:
-        """The source lines by file, for showing diagnostics."""
-        return self._readable.sources if self._readable else {}
+        """The lines of the deck and of all it includes, by file, in the order they were read; empty before that."""
+        if self._readable is not None:
+            return self._readable.sources
+        return self._kept.files if self._kept is not None else {}
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Make no search for cycles: a large deck is a million small objects, none of which is garbage yet."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _first_row(program: Program) -> dict[str, float]:
@@ -186,7 +273,20 @@ def _first_row(program: Program) -> dict[str, float]:
 
 
 def compile_deck(
-    path: str | Path, *, include_directories: Sequence[str | Path] = (), lenient: bool = False
+    path: str | Path,
+    *,
+    include_directories: Sequence[str | Path] = (),
+    lenient: bool = False,
+    disable: Sequence[str] = (),
+    cache: DeckCache | None = None,
 ) -> Compilation:
-    """Return the :class:`Compilation` of the deck at ``path``; nothing is read before it is asked for."""
-    return Compilation(path, include_directories=include_directories, lenient=lenient)
+    """Return the :class:`Compilation` of the deck at ``path``; nothing is read before it is asked for.
+
+    Args:
+        path: the netlist.
+        include_directories: where includes may be read from besides the deck's own folder.
+        lenient: warn of analyses that are no transient instead of refusing them.
+        disable: names of passes of :data:`netc.optimise.PASSES` to leave out.
+        cache: where programs are kept from run to run; nowhere when ``None``.
+    """
+    return Compilation(path, include_directories=include_directories, lenient=lenient, disable=disable, cache=cache)

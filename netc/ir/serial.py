@@ -57,16 +57,18 @@ def _expressions(base: type[Expr] = Expr) -> dict[str, type[Expr]]:
     return found
 
 
-def dump(value: Any) -> bytes:
+def dump(value: Any, rename: Mapping[str, str] | None = None) -> bytes:
     """Return a value made of programs, diagnostics, arrays, tuples and plain values as bytes.
+
+    ``rename`` gives files other names in spans.
 
     Raises:
         ValueError: for a value of another kind.
     """
-    writer = _Writer()
+    writer = _Writer(rename or {})
     body = writer.encode(value)
     text = json.dumps(
-        {"arrays": writer.shapes, "files": list(writer.files), "expressions": writer.expressions, "value": body},
+        {"arrays": writer.shapes, "files": writer.names(), "expressions": writer.expressions, "value": body},
         separators=(",", ":"),
     ).encode()
     parts = [len(text).to_bytes(8, "little"), text]
@@ -100,7 +102,8 @@ def _digest(content: bytes | memoryview) -> bytes:
 
 
 class _Writer:
-    def __init__(self) -> None:
+    def __init__(self, rename: Mapping[str, str]) -> None:
+        self._rename = rename
         self.arrays: list[bytes] = []
         self.shapes: list[tuple[str, tuple[int, ...]]] = []
         self.files: dict[str, int] = {}
@@ -148,6 +151,9 @@ class _Writer:
         self.arrays.append(plain.tobytes())
         self.shapes.append((plain.dtype.str, value.shape))
         return len(self.arrays) - 1
+
+    def names(self) -> list[str]:
+        return [self._rename.get(name, name) for name in self.files]
 
     def spans(self, spans: tuple[Span, ...]) -> int:
         number = self.files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from netc.data import Dataset
 from netc.diagnostics import Diagnostics, NetcError, printable
 from netc.ir.program import Program
-from netc.parse.ast import Deck
 
 State = tuple[Tensor, ...]
 
@@ -72,8 +71,8 @@ class Compilation(Protocol):
         """What was emitted."""
 
     @property
-    def deck(self) -> Deck:
-        """The syntax tree; its ``sources`` are the lines of the deck and of every file it includes, by path."""
+    def sources(self) -> Mapping[str, Sequence[str]]:
+        """The lines of the deck and of every file it includes, by path; there once the program is."""
 
     def module(self, dtype: torch.dtype) -> Any:
         """Return a fresh :class:`CircuitModule`."""

@@ -93,7 +93,7 @@ class RunFolder:
         The files keep their places relative to each other, so that relative includes still lead from one to the next.
         """
         self.write_text(SOURCE, compilation.source)
-        files = {Path(name).absolute(): lines for name, lines in compilation.deck.sources.items()}
+        files = {Path(name).absolute(): lines for name, lines in compilation.sources.items()}
         deck = Path(compilation.path).absolute()
         root = Path(os.path.commonpath([deck.parent, *(path.parent for path in files)]))
         for path, lines in files.items():
@@ -105,7 +105,7 @@ class RunFolder:
 def deck_digest(compilation: Compilation) -> str:
     """Return a SHA-256 over the lines of the deck and all it includes."""
     running = hashlib.sha256()
-    for lines in compilation.deck.sources.values():
+    for lines in compilation.sources.values():
         for line in lines:
             running.update(line.rstrip("\r\n").encode() + b"\n")
         running.update(b"\0")

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from netc.ir.program import InputBlock, Program, Timing
-from netc.parse.ast import Deck
 
 GMIN, GMAX = 1e-5, 1e-3
 MEMBRANE_CAPACITANCE = 100e-9
@@ -97,9 +96,8 @@ class HandMade:
     modules: list[MifNetwork] = field(default_factory=list)
 
     @cached_property
-    def deck(self) -> Deck:
-        sources = {str(self.path): self.text, str(self.path.parent.parent / "models/part.lib"): ("* part",)}
-        return Deck(path=str(self.path), title=self.text[0], cards=(), sources=sources)
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        return {str(self.path): self.text, str(self.path.parent.parent / "models/part.lib"): ("* part",)}
 
     @cached_property
     def program(self) -> Program:
