@@ -19,6 +19,9 @@ class Constants:
     indices: dict[Index, str] = field(default_factory=dict)
     tables: dict[bytes, str] = field(default_factory=dict)
     buffers: list[str] = field(default_factory=list)  # statements of Circuit.__init__
+    steps: dict[tuple[object, ...], tuple[str, list[str]]] = field(default_factory=dict)  # of Newton: name, buffers
+    functions: list[str] = field(default_factory=list)  # their text
+    iterated: dict[str, None] = field(default_factory=dict)  # names of what Newton's method finds, in order
 
     def helper(self, name: str) -> str:
         """Ask for a function of :mod:`netc.emit.support` and return its name."""

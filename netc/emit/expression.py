@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.emit.constants import Constants
-from netc.emit.rewrite import TransposedInverse
-from netc.emit.text import Names, number
+from netc.emit.rewrite import Rewriter, TransposedInverse
+from netc.emit.text import SUPPORT, Names, lanes_text, number
+from netc.ir.implicit import Hole, Newton
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -25,7 +26,9 @@ from netc.ir.nodes import (
     ScatterAdd,
     Select,
     Solve,
+    TimeStep,
     Unary,
+    postorder,
 )
 
 WIDTH = 84
@@ -55,6 +58,7 @@ class Scope:
 
     ``known`` maps expressions to the names they already have here; ``dtype`` is the source text of the
     floating type of this stage, and ``batched`` says whether values here have a batch axis and no time axis.
+    A ``pure`` function has no ``self``: ``buffers`` lists the names of those it must be given.
     """
 
     def __init__(
@@ -65,9 +69,12 @@ class Scope:
         dtype: str,
         *,
         batched: bool = False,
+        pure: bool = False,
     ) -> None:
         self.known: dict[Expr, Code] = {}
         self.lines: list[str] = []
+        self.buffers: list[str] = []
+        self._pure = pure
         self._names = names
         self._constants = constants
         self._rates = rates
@@ -147,6 +154,8 @@ class Scope:
             return Code(
                 number(node.value), _NEGATIVE if node.value < 0 or str(node.value)[0] == "-" else _ATOM, "float"
             )
+        if isinstance(node, TimeStep):
+            return Code(f"torch.full((1,), dt, dtype={self._dtype}, device=device)")
         if isinstance(node, Unary):
             return self._unary(node)
         if isinstance(node, Binary):
@@ -170,9 +179,25 @@ class Scope:
             return Code(f"torch.linalg.inv({self._tensor(self.known[node.matrix])}).mT")
         if isinstance(node, Solve):
             return self._call("solve", self._tensor_code(node.matrix), self._tensor_code(node.b))
+        if isinstance(node, Newton):
+            return self._newton(node)
         if isinstance(node, Interpolate):
             return self._call("interpolate", *(self._tensor_code(c) for c in (node.x, node.xs, node.ys)))
         raise ValueError(f"the program has no {type(node).__name__} {getattr(node, 'name', '')!r}")
+
+    def _newton(self, node: Newton) -> Code:
+        """A call of the iteration; its step becomes a function of its own, shared by all that take the same."""
+        rates = [Rate.STEP, Rate.STEP, *(self._rates(o) for o in node.operands)]
+        name, buffers = self._constants.steps.get((node.step, *(rate is Rate.PARAMETER for rate in rates)), ("", []))
+        if not name:
+            name = f"newton_step_{len(self._constants.steps) + 1}"
+            lines, buffers = _step_function(name, node, rates, self._constants)
+            self._constants.steps[(node.step, *(rate is Rate.PARAMETER for rate in rates))] = name, buffers
+            self._constants.functions += [*lines, "", ""]
+        self._constants.iterated |= dict.fromkeys(node.names)
+        operands = [self._tensor_code(o) for o in node.operands]
+        given = [self._buffer(f"self.{b}") for b in buffers]
+        return self._call("newton", name, self._tensor_code(node.guess), str(node.systems), *operands, *given)
 
     def _tensor_code(self, node: Expr) -> Code:
         code = self.known[node]
@@ -303,7 +328,7 @@ class Scope:
         if step > 0 and (np.diff(array) == step).all():
             text = f"{first or ''}:{'' if array[-1] + step >= lanes else int(array[-1]) + 1}"
             return Code(f"{x.atom()}[..., {text}{f':{step}' if step > 1 else ''}]")
-        return Code(f"{x.atom()}.index_select(-1, {self._constants.index(index)})")
+        return Code(f"{x.atom()}.index_select(-1, {self._index(index)})")
 
     def _scatter(self, node: ScatterAdd) -> Code:
         x, array, lanes = self._tensor_code(node.x), node.index.array, node.lanes
@@ -316,16 +341,27 @@ class Scope:
             if (np.diff(array) == 1).all():
                 after = lanes - 1 - int(array[-1])
                 return Code(f"torch.nn.functional.pad({x.text}, ({int(array[0])}, {after}))")
-        return self._call("scatter_add", x, self._constants.index(node.index), str(lanes))
+        return self._call("scatter_add", x, self._index(node.index), str(lanes))
 
     def _join(self, node: Concat | Columns) -> Code:
         if all(isinstance(p, Const) for p in node.parts):
             values = np.array([p.value for p in node.parts if isinstance(p, Const)])
             if isinstance(node, Columns):
                 values = values.reshape(node.shape)
-            return Code(f"{self._constants.table(values)}.to({self._dtype})")
+            return Code(f"{self._buffer(self._constants.table(values))}.to({self._dtype})")
         helper = "concat" if isinstance(node, Concat) else "columns"
         return self._call(helper, *(self._tensor_code(p) for p in node.parts))
+
+    def _index(self, index: Index) -> str:
+        return self._buffer(self._constants.index(index))
+
+    def _buffer(self, text: str) -> str:
+        if not self._pure:
+            return text
+        name = text.removeprefix("self.")
+        if name not in self.buffers:
+            self.buffers.append(name)
+        return name
 
     def _assemble(self, node: Assemble) -> Code:
         x, (n, m) = self._tensor_code(node.values), node.shape
@@ -338,7 +374,38 @@ class Scope:
             if len(set(flat.tolist())) == n * m:
                 picked = self._gather(x, n * m, Index(np.argsort(flat)))
                 return Code(f"{picked.atom()}.unflatten(-1, ({n}, {m}))")
-        return self._call("assemble", x, self._constants.index(Index(flat)), str(n), str(m))
+        return self._call("assemble", x, self._index(Index(flat)), str(n), str(m))
+
+
+def _step_function(
+    name: str, node: Newton, rates: Sequence[Rate], constants: Constants
+) -> tuple[list[str], list[str]]:
+    """Return the function that takes one Newton step of ``node``, and the buffers it is given after the operands."""
+    known: dict[Expr, Rate] = {}
+
+    def rate_of(expr: Expr) -> Rate:
+        for inner in postorder(expr, known=known):
+            known[inner] = rates[inner.number] if isinstance(inner, Hole) else Rate.PARAMETER
+            for child in inner.children:
+                known[inner] |= known[child]
+        return known[expr]
+
+    arguments = ["z", "z0", *(f"p_{k + 1}" for k in range(len(node.operands)))]
+    scope = Scope(Names(["device", "torch", "math", *SUPPORT, *arguments]), constants, rate_of, "z.dtype", pure=True)
+    step = Rewriter(rate_of)(node.step)
+    for inner in postorder(step):
+        if isinstance(inner, Hole):
+            scope.know(inner, arguments[inner.number])
+    scope.plan([step])
+    result = scope.tensor(step)
+    lines = [*scope.lines, f"return {result}"]
+    if any("device=device" in line for line in lines):
+        lines.insert(0, "device = z.device")
+    return [
+        f"def {name}({', '.join([*arguments, *scope.buffers])}):",
+        f'    """-J(z0)**-1 g(z) for {lanes_text(node.names)}."""',
+        *(f"    {line}" for line in lines),
+    ], scope.buffers
 
 
 def _signed(sign: str, text: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from netc.emit.expression import Scope
+from netc.emit.layers import Layer, common_layer, layers
 from netc.emit.observe import Observer
+from netc.emit.schedule import frontier
 from netc.emit.stages import Stages
 from netc.emit.text import lanes_text, literal, place, plain
-from netc.ir.nodes import Input, State, Time, postorder
+from netc.ir.nodes import Expr, Input, Rate, State, Time, TimeStep, postorder
 
 _SIGNATURE = (
     "def forward(self, steps, dt, inputs=None, *, observe=None, state=None, first_step=0, values=None):",
@@ -33,7 +35,7 @@ class Forward(Stages):
         scope = Scope(self.names, self.constants, plan.rates, "torch.float64")
         scope.plan(plan.parameters)
         lines = [
-            "def prepare(self, values):",
+            f"def prepare(self, {self._prepare_arguments('values')}):",
             '    """What follows from the values alone: once per forward, in float64."""',
         ]
         if not plan.parameters:
@@ -67,7 +69,7 @@ class Forward(Stages):
             *observer.keeps(),
             *self._common(observer),
             *self._sequences(),
-            *self._step(observer),
+            *self._advance(observer),
             "",
             *observer.lines(),
             *self._result(),
@@ -87,7 +89,13 @@ class Forward(Stages):
         names = list(self.prepared.values())
         if not names:
             return ["self.replaced(values)"]
-        return ["", "# once per parameter set", f"{_targets(names)} = self.prepare(self.replaced(values))"]
+        arguments = self._prepare_arguments("self.replaced(values)")
+        return ["", "# once per parameter set", f"{_targets(names)} = self.prepare({arguments})"]
+
+    def _prepare_arguments(self, values: str) -> str:
+        """The values, and the step where something fixed follows from it."""
+        reads_step = any(isinstance(node, TimeStep) for node in postorder(*self.plan.parameters))
+        return f"{values}, dt" if reads_step else values
 
     def _inputs(self) -> list[str]:
         program = self.plan.program
@@ -175,14 +183,12 @@ class Forward(Stages):
         plan = self.plan
         if not plan.common:
             return []
-        scope = self._scope()
-        reads = {e: self.names.numbered("w_now") for e in plan.common_reads}
-        for expr, name in reads.items():
-            scope.know(expr, name)
+        layer = common_layer(plan)
+        given = [self.waveforms[e] for e in layer.rows]
         return [
             "",
-            "# states common to all samples: a loop without a batch axis",
-            *self._loop(plan.common, scope, {self.waveforms[e]: name for e, name in reads.items()}, observer),
+            "# states common to all samples: without a batch axis",
+            self._march(layer, "0", "steps", observer, self.prepared, given, frozenset(plan.sequence_states)),
         ]
 
     def _sequences(self) -> list[str]:
@@ -190,47 +196,114 @@ class Forward(Stages):
         if not plan.sequences:
             return []
         scope = self._scope()
-        stacked = []
         for number in plan.common:
-            leaf, rows = plan.leaf(number), self.row_names[number]
-            if leaf in plan.sequence_states:
-                stacked.append(f"{rows} = torch.stack({rows})")
-                scope.know(leaf, rows)
+            scope.know(plan.leaf(number), self.row_names[number])
         for expr, name in self.waveforms.items():
             scope.know(expr, name)
         scope.plan(plan.sequences)
         for expr, name in self.sequences.items():
             if not isinstance(expr, State):
                 scope.assign(name, expr)
-        return ["", "# what follows from them, all steps at once (steps + 1, lanes)", *stacked, *scope.lines]
+        return ["", "# what follows from them, all steps at once (steps + 1, lanes)", *scope.lines]
 
-    def _step(self, observer: Observer) -> list[str]:
+    # ------------------------------------------------------------------ the time loop
+
+    def _advance(self, observer: Observer) -> list[str]:
+        """Return the time loop: a function that runs layer after layer through some steps, and what calls it."""
         plan = self.plan
         if not plan.step:
             return []
-        scope = self._scope(batched=True)
+        found = layers(plan)
+        flows = [e for layer in found for e in layer.rows if plan.rates(e) is Rate.STEP]
+        read = {e for e in flows if isinstance(e, State)} | set(frontier(flows, lambda e: not self._given(e)))
+        kept = frozenset(e for e in read if isinstance(e, State))
+        scope = self._scope()  # with a time axis
         for expr, name in self.samples.items():
             scope.know(expr, name)
-        reads: dict[str, str] = {}
-        for expr in plan.step_reads:
-            if isinstance(expr, Input):
-                source = self.input_names[self.input_number(expr)]
-            else:
-                source = self.sequences.get(expr) or self.waveforms[expr]
-            reads[source] = self.names.numbered("u_now" if isinstance(expr, Input) else "w_now")
-            scope.know(expr, reads[source])
-        return ["", "# the time loop (batch, lanes)", *self._loop(plan.step, scope, reads, observer)]
+        for expr, name in {**self.waveforms, **self.sequences}.items():
+            scope.know(expr, f"{name}[first:last].unsqueeze(1)")
+        for block, name in zip(plan.program.inputs, self.input_names, strict=True):
+            if plan.rates(Input(block.name, block.size)) is Rate.STEP:
+                scope.know(Input(block.name, block.size), f"{name}[first:last]")
+        for number in plan.step:
+            scope.know(plan.leaf(number), f"{self.row_names[number]}[:-1]")
+        scope.plan(flows)
+        held = {**self.prepared, **self.samples}
+        states = [self.state_names[k] for k in plan.step]
+        body = [f"{_targets(states)} = state"]
+        for number, layer in enumerate(found, start=1):
+            start = len(scope.lines)
+            given = []
+            for expr in layer.rows:
+                if plan.rates(expr) is Rate.STEP:
+                    given.append(scope.tensor(expr))
+                else:
+                    given.append(f"{self.sequences.get(expr) or self.waveforms[expr]}[first:last]")
+            if len(found) > 1:
+                body.append(f"# layer {number} of {len(found)}")
+            body += scope.lines[start:]
+            block = f"{layer.block} if self.compiled else 0" if layer.block else "0"
+            body.append(self._march(layer, block, "last - first", observer, held, given, kept))
+        observed = [(self.row_names[k], observer.kept(k)) for k in plan.step if observer.kept(k)]
+        rows = [name for name, _ in observed]
+        wanted = [f"{name} if {condition} else None" for name, condition in observed]
+        self.constants.helper("stretches")
+        return [
+            "",
+            "# the time loop (steps, batch, lanes), some steps at a time, layer after layer",
+            "def advance(first, last, state):",
+            *(f"    {line}" for line in body),
+            f"    return {_tuple(states)}, {_tuple(wanted)}",
+            "",
+            f"{_targets([_tuple(states), _tuple(rows)])} = stretches(self, advance, steps, {_tuple(states)})",
+        ]
 
-    def _loop(self, numbers: Sequence[int], scope: Scope, reads: dict[str, str], observer: Observer) -> list[str]:
-        """Return a loop over time for some state blocks; ``reads`` maps arrays over time to their rows."""
+    def _given(self, expr: Expr) -> bool:
+        return expr in self.prepared or expr in self.samples or expr in self.sequences or expr in self.waveforms
+
+    def _march(
+        self,
+        layer: Layer,
+        block: str,
+        count: str,
+        observer: Observer,
+        held: Mapping[Expr, str],
+        rows: Sequence[str],
+        needed: Collection[Expr],
+    ) -> str:
+        """Return the statement that runs a layer through time; its step becomes a function of its own."""
         plan = self.plan
-        for number in numbers:
+        self.constants.helper("march")
+        states = [self.state_names[k] for k in layer.numbers]
+        keep = ["True" if plan.leaf(k) in needed else observer.kept(k) or "False" for k in layer.numbers]
+        name, buffers = self._step(layer, held)
+        given = [*(held[e] for e in layer.held), *(f"self.{b}" for b in buffers)]
+        found = f"{_tuple(states)}, {_tuple([self.row_names[k] for k in layer.numbers])}"
+        call = f"march({name}, {block}, dt, {count}, {_tuple(states)}, {_tuple(keep)}, {_tuple(given)}, {_tuple(rows)})"
+        return f"{found} = {call}"
+
+    def _step(self, layer: Layer, held: Mapping[Expr, str]) -> tuple[str, list[str]]:
+        """Write the pure function of one step of a layer; return its name and the buffers it is to be given."""
+        plan = self.plan
+        scope = Scope(
+            self.names,
+            self.constants,
+            plan.rates,
+            "dtype",
+            batched=plan.rates(plan.leaf(layer.numbers[0])) is Rate.STEP,
+            pure=True,
+        )
+        now = {e: self.names.numbered("now") for e in layer.rows}
+        for expr, name in now.items():
+            scope.know(expr, name)
+        for expr in layer.held:
+            scope.know(expr, held[expr])
+        for number in layer.numbers:
             scope.know(plan.leaf(number), self.state_names[number])
-        roots = [plan.derivatives[k] for k in numbers]
-        scope.plan(roots)
+        scope.plan([plan.derivatives[k] for k in layer.numbers])
         body: list[str] = []
         updates: list[str] = []
-        for number in numbers:
+        for number in layer.numbers:
             block, name, slope = plan.program.states[number], self.state_names[number], self.derivative_names[number]
             body.append(
                 f"# {name} ({plain(block.unit)}), {_count(block.size)}: {place(block.spans)}  {lanes_text(block.lanes)}"
@@ -238,20 +311,23 @@ class Forward(Stages):
             done = len(scope.lines)
             updates.append(scope.update(name, slope, plan.derivatives[number]))
             body += scope.lines[done:]
-        body += ["# explicit Euler", *updates]
-        kept = []
-        for number in numbers:
-            rows, name = self.row_names[number], self.state_names[number]
-            condition = observer.kept(number)
-            if condition is not None:
-                body.append(f"{condition}{rows}.append({name})")
-                kept.append(f"{rows} = [{name}]")
-        if reads:
-            arrays = ", ".join(f"{array}.unbind()" for array in reads)
-            head = f"for _, {', '.join(reads.values())} in zip(range(steps), {arrays}):"
-        else:
-            head = "for _ in range(steps):"
-        return [*kept, head, *(f"    {line}" for line in body)]
+        states = [self.state_names[k] for k in layer.numbers]
+        lines = [f"{_targets(states)} = state"]
+        given = [*(held[e] for e in layer.held), *scope.buffers]
+        lines += [f"{_targets(given)} = held"] if given else []
+        lines += [f"{_targets(list(now.values()))} = now"] if now else []
+        if any("dtype" in line for line in [*body, *updates]):
+            lines.append(f"dtype, device = {states[0]}.dtype, {states[0]}.device")
+        function = self.names.numbered("step")
+        self.steps += [
+            f"def {function}(dt, state, held, now):",
+            f'    """One explicit Euler step of {plain(", ".join(states), 80)}: pure, for `march` and torch.compile."""',
+            *(f"    {line}" for line in [*lines, *body, "# explicit Euler", *updates]),
+            f"    return {_tuple(states)}",
+            "",
+            "",
+        ]
+        return function, scope.buffers
 
     def _result(self) -> list[str]:
         self.constants.helper("collect")

@@ -13,7 +13,22 @@ from netc.ir.program import Coordinate, ParameterBlock, Program
 
 _RESERVED = frozenset(
     {"steps", "dt", "first_step", "inputs", "observe", "state", "values", "self", "dtype", "device", "batch", "time"}
-    | {"wanted", "found", "main", "bool", "range", "zip", "torch", "math", "sys"}
+    | {
+        "first",
+        "last",
+        "advance",
+        "held",
+        "now",
+        "wanted",
+        "found",
+        "main",
+        "bool",
+        "range",
+        "zip",
+        "torch",
+        "math",
+        "sys",
+    }
     | SUPPORT
 )
 
@@ -52,7 +67,7 @@ def emit_torch(program: Program, *, source_name: str = "deck.cir", version: str 
     tail = [*_arrays(constants), *after, *_main(program, constants)]
     methods = [*initialise, "", *weights.methods(), *_EXACT, "", *physics]
     helpers, modules = support_functions(constants.helpers)
-    if any("math." in line for line in [*methods, *inside, *tail]):
+    if any("math." in line for line in [*methods, *forward.steps, *inside, *tail]):
         modules.add("math")
     modules.add("sys")
     modules.discard("torch")
@@ -66,11 +81,15 @@ def emit_torch(program: Program, *, source_name: str = "deck.cir", version: str 
         "",
         "import torch",
         "",
+        "Tensors = tuple[torch.Tensor, ...]",
+        "",
         "",
         "class Circuit(torch.nn.Module):",
         *_indent([*_class_docstring(program, plan), *inside, "", *methods]),
         "",
         "",
+        *forward.steps,
+        *constants.functions,
         *helpers.splitlines(),
         "",
         "",
@@ -130,7 +149,10 @@ def _row(name: str, unit: str, shape: str, spans: Sequence[Span], lanes: Sequenc
 
 
 def _tables(program: Program, constants: Constants) -> tuple[list[str], list[str]]:
-    """Return class attributes, and statements for the end of the file where they read the table of arrays."""
+    """Return class attributes, and statements for the end of the file where they read the table of arrays.
+
+    ``ITERATED`` names what Newton's method finds, which is NaN where it does not.
+    """
     families = [constants.words(o.lanes) for o in program.observables]
     states = [f"{literal(s.name)}: ({literal(s.unit)}, {constants.words(s.lanes)})" for s in program.states]
     outputs = constants.words(program.outputs)
@@ -140,6 +162,8 @@ def _tables(program: Program, constants: Constants) -> tuple[list[str], list[str
         "OUTPUTS": [outputs],
         "STATES": ["{", *(f"    {s}," for s in states), "}"],
     }
+    if constants.iterated:
+        attributes["ITERATED"] = [constants.words(tuple(constants.iterated))]
     features = sum(b.size for b in program.inputs)
     inside, after = [f"FEATURES = {features}"], list[str]()
     for name, text in attributes.items():
@@ -200,6 +224,9 @@ class _Weights:
             "def __init__(self, dtype=torch.float32):",
             "    super().__init__()",
             '    self.register_buffer("precision", torch.zeros((), dtype=dtype), persistent=False)',
+            "    self.compiled = False  # whether steps run as compiled blocks: faster, for some seconds of torch.compile",
+            "    self.stretch = 100  # steps that one layer takes before the next one takes them",
+            "    self.recompute = False  # whether the backward pass runs each stretch again instead of keeping all of it",
         ]
         for block, name in self._blocks:
             value = self._constants.floats(block.values)

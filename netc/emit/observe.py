@@ -35,18 +35,15 @@ class Observer:
         self._families = len(plan.observed)
 
     def kept(self, number: int) -> str | None:
-        """Return the condition under which the loop keeps this state's history, as the start of a statement."""
-        leaf = self._plan.leaf(number)
-        if leaf in self._plan.sequence_states:
-            return ""
-        return f"if keep_{number}: " if leaf in self._readers else None
+        """Return the condition under which the signals asked for need this state's history, ``None`` if none does."""
+        return f"keep_{number}" if self._plan.leaf(number) in self._readers else None
 
     def keeps(self) -> list[str]:
         """Return statements that decide which histories are kept."""
         lines = []
         for number in range(len(self._plan.program.states)):
             leaf = self._plan.leaf(number)
-            if leaf in self._readers and leaf not in self._plan.sequence_states:
+            if leaf in self._readers:
                 lines.append(f"keep_{number} = {self._condition(tuple(sorted(self._readers[leaf])))}")
         return ["", *lines] if lines else []
 
@@ -103,17 +100,12 @@ class Observer:
 
     def _histories(self, scope: Scope) -> list[str]:
         stages, plan = self._stages, self._plan
-        lines = []
+        lines: list[str] = []
         for number in range(len(plan.program.states)):
             leaf, rows = plan.leaf(number), stages.row_names[number]
             if leaf not in self._readers:
                 continue
-            axis = ".unsqueeze(1)" if number in plan.common else ""
-            if leaf in plan.sequence_states:
-                scope.know(leaf, rows + axis)
-            else:
-                lines += [f"if keep_{number}:", f"    {rows} = torch.stack({rows}){axis}"]
-                scope.know(leaf, rows)
+            scope.know(leaf, rows + (".unsqueeze(1)" if number in plan.common else ""))
         for block, name in zip(plan.program.inputs, stages.input_names, strict=True):
             source = Input(block.name, block.size)
             if source not in self._readers:

@@ -15,6 +15,7 @@ class Stages:
         self.plan = plan
         self.constants = constants
         self.names = names
+        self.steps: list[str] = []  # functions of one step each, written on the way
         program = plan.program
         self.state_names = [names.fresh(s.name, "x") for s in program.states]
         self.row_names = [names.fresh(f"{n}_rows", "x_rows") for n in self.state_names]

@@ -114,15 +114,39 @@ def _support() -> tuple[str, ast.Module]:
     return source, ast.parse(source)
 
 
-SUPPORT = frozenset(f.name for f in _support()[1].body if isinstance(f, ast.FunctionDef))
-"""Names of the functions an emitted module may carry."""
+_SOURCE, _TREE = _support()
+_DEFINED = {f.name: f for f in _TREE.body if isinstance(f, ast.FunctionDef | ast.ClassDef)}
+SUPPORT = frozenset(_DEFINED)
+"""Names of the functions and classes an emitted module may carry."""
 
 
 def support_functions(wanted: set[str]) -> tuple[str, set[str]]:
-    """Return the source of the wanted functions of :mod:`netc.emit.support` and the modules they import."""
-    source, tree = _support()
-    functions = [f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name in wanted]
-    texts = [ast.get_source_segment(source, f) or "" for f in functions]
-    used = {n.id for f in functions for s in f.body for n in ast.walk(s) if isinstance(n, ast.Name)}
-    imported = {a.name for s in tree.body if isinstance(s, ast.Import) for a in s.names}
-    return "\n\n\n".join(texts), used & imported
+    """Return the source of what is wanted of :mod:`netc.emit.support`, with what that calls, and imported modules."""
+    uses = {name: _names_in(definition) for name, definition in _DEFINED.items()}
+    found: set[str] = set()
+    stack = [*wanted & SUPPORT]
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            stack.extend(uses[name] & SUPPORT)
+    lines = _SOURCE.splitlines()
+    texts = []
+    for name, definition in _DEFINED.items():
+        if name in found:
+            first = min([definition.lineno, *(d.lineno for d in definition.decorator_list)])
+            texts.append("\n".join(lines[first - 1 : definition.end_lineno]))
+    imported = {a.name for s in _TREE.body if isinstance(s, ast.Import) for a in s.names}
+    return "\n\n\n".join(texts), set().union(*(uses[name] for name in found)) & imported
+
+
+def _names_in(definition: ast.FunctionDef | ast.ClassDef) -> set[str]:
+    """Return the names that code below a definition reads, not those of its annotations."""
+    found = {n.id for d in definition.decorator_list for n in ast.walk(d) if isinstance(n, ast.Name)}
+    own = {a.arg for a in ast.walk(definition) if isinstance(a, ast.arg)}
+    for statement in definition.body:
+        if isinstance(statement, ast.FunctionDef):
+            found |= _names_in(statement)
+        else:
+            found |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+    return found - own
