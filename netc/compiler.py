@@ -206,7 +206,7 @@ class Compilation:
         rest = with_initial(rest, operating_point(rest, guess=self._guess))
         currents: dict[str, float] = {}
         for block, values in zip(rest.states, simulate(rest, steps=0, dt=1.0)[1], strict=True):
-            if block.unit == "A":
+            if block.unit != "V":
                 currents.update(zip(block.lanes, values[0].tolist(), strict=True))
         started = lower(started_at(self.circuit, _first_row(rest), currents))
         blocks: dict[Expr, np.ndarray] = {

@@ -27,10 +27,13 @@ class Law:
     """How a branch of one form behaves.  Equal laws are one object: elaboration interns them.
 
     ``kind`` says what ``template`` gives: ``R`` ohms, ``C`` farads, ``L`` henries, ``V`` the branch voltage,
-    ``I`` the current from first to second net.  The template's leaves are ``Slot("value", k)`` (bound by
-    :attr:`Branch.values`), ``Slot("voltage", k)`` (:attr:`Branch.voltages`), ``Slot("current", k)``
-    (:attr:`Branch.currents`) and ``Time``.  ``letter`` is the SPICE letter (R C L V I E G F H B).
-    ``roles[k]`` names value slot k for reports and gradients: ``R C L gain source model`` or ``""`` for a
+    ``I`` the current from first to second net.  Two kinds only compute something for others to read as a current,
+    with both ends on ground: ``D`` the time derivative of the template, ``S`` its integral over time, a state, which
+    stands at :attr:`Branch.initial` until the run starts (at rest where there is none).
+
+    The template's leaves are ``Slot("value", k)`` (bound by :attr:`Branch.values`), ``Slot("voltage", k)``
+    (:attr:`Branch.voltages`), ``Slot("current", k)`` (:attr:`Branch.currents`) and ``Time``.  ``letter`` is the SPICE
+    letter.  ``roles[k]`` names value slot k for reports and gradients: ``R C L gain source model`` or ``""`` for a
     literal inside an expression.
     """
 
@@ -52,7 +55,17 @@ class Branch:
     span: Span
     voltages: tuple[tuple[int, int], ...] = ()
     currents: tuple[int, ...] = ()
-    initial: Value | None = None  # IC= of a capacitor (V) or an inductor (A)
+    initial: Value | None = None  # IC= of a capacitor (V) or an inductor (A), start of an integral
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coupling:
+    """Two coupled inductors, by branch number; their mutual inductance is ``coefficient`` * sqrt(L1 L2)."""
+
+    name: str
+    inductors: tuple[int, int]
+    coefficient: Value
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,8 @@ class Circuit:
     driven: list[Driven] = field(default_factory=list)  # feature order
     outputs: list[int] = field(default_factory=list)  # nets, class order
     trained: list[Trained] = field(default_factory=list)
+    couplings: list[Coupling] = field(default_factory=list)
+    internal: set[int] = field(default_factory=set)  # nets inside of devices
     instances: dict[str, list[str]] = field(default_factory=dict)  # subcircuit name -> instance paths
     sources: dict[str, Sequence[str]] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)

@@ -20,6 +20,7 @@ from netc.ir.nodes import Const, Slot, Time, substitute
 from netc.lower.topology import build_forest
 
 _HELD = Law("V", "V", Slot("value", 0), ("source",), ("V",))
+_INTEGRAL = Law("I", "B", Slot("value", 0), ("",), ("",))
 _NOWHERE = Span("", 0)
 _SAME_VOLTAGE = 1e-9  # volts, or relative
 
@@ -41,9 +42,9 @@ def states_hold_the_start(circuit: Circuit) -> bool:
     """Whether rest is where no state moves at t = 0, ``.ic`` fixing single states.
 
     Not so where a capacitor closes a loop (a source's slope drives a current through it, at rest there is none)
-    and where ``.ic`` names a node that is no grounded capacitor's.
+    where ``.ic`` names a node that is no grounded capacitor's, and where an integral waits for the start.
     """
-    if has_capacitor_loop(circuit):
+    if has_capacitor_loop(circuit) or any(b.law.kind == "S" and b.initial is not None for b in circuit.branches):
         return False
     if not circuit.initial_voltages:
         return True
@@ -141,6 +142,9 @@ def at_rest(circuit: Circuit) -> Circuit:
         if law is None:
             template = substitute(branch.law.template, lambda node: Const(0.0) if isinstance(node, Time) else None)
             law = frozen[id(branch.law)] = replace(branch.law, template=template)
+        if law.kind == "S" and branch.initial is not None:
+            branches.append(replace(branch, law=_INTEGRAL, values=(branch.initial,), voltages=(), currents=()))
+            continue
         branches.append(replace(branch, law=law))
         if law.kind == "V":
             fixed.union(*branch.nets)
@@ -166,14 +170,17 @@ def started_at(circuit: Circuit, voltages: Mapping[str, float], currents: Mappin
     Args:
         circuit: with a transient analysis.
         voltages: volts by name of net.
-        currents: amperes by name of inductor.
+        currents: amperes by name of inductor, and integrals by name.
     """
-    branches = [
-        replace(branch, initial=currents[branch.name] if branch.law.kind == "L" else None)
-        for branch in circuit.branches
-    ]
+    branches = [replace(branch, initial=_start_of(branch, currents)) for branch in circuit.branches]
     start: dict[int, tuple[Value, Span]] = {
         net: (voltages[name], _NOWHERE) for net, name in enumerate(circuit.nets) if name in voltages
     }
     timing = replace(circuit.timing, uic=True) if circuit.timing else None
     return replace(circuit, branches=branches, initial_voltages=start, timing=timing, diagnostics=[])
+
+
+def _start_of(branch: Branch, currents: Mapping[str, float]) -> Value | None:
+    if branch.law.kind == "S":
+        return currents.get(branch.name, branch.initial)
+    return currents[branch.name] if branch.law.kind == "L" else None

@@ -6,7 +6,6 @@ holds a word line, say) is never built.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,11 +13,12 @@ from functools import cached_property
 from netc.diagnostics import Diagnostics
 from netc.elaborate.circuit import Circuit, Driven, Law, Trained
 from netc.ir import build
-from netc.ir.build import ONE, ZERO, add, div, mul, neg, sub
-from netc.ir.derivative import tangent
-from netc.ir.nodes import Const, Expr, Index, Input, Slot, State, Time, Unknown, postorder, substitute
+from netc.ir.build import ZERO, add, div, mul, neg, sub
+from netc.ir.nodes import Expr, Index, Input, Slot, State, Unknown, substitute
+from netc.lower.couplings import Couplings
 from netc.lower.families import BranchFamily, Families, NetFamily
 from netc.lower.order import Order
+from netc.lower.slopes import Slopes
 from netc.lower.topology import Forest
 from netc.lower.values import BlockNames, Values
 
@@ -40,14 +40,20 @@ def scatter_add(x: Expr, index: Index, lanes: int) -> Expr:
 
 @dataclass(slots=True, eq=False)
 class Definition:
-    """An algebraic unknown: ``explicit`` gives it outright, otherwise ``residual`` is to vanish."""
+    """An algebraic unknown: ``explicit`` gives it outright, otherwise ``residual`` is to vanish.
+
+    ``build`` makes the residual when all unknowns are known: what it is made of may lead back to the unknown.
+    Unknowns of one ``level`` and ``group`` are solved together.
+    """
 
     unknown: Unknown
     level: int
     lanes: tuple[int, ...]  # net or branch numbers
     of_net: bool
+    group: int = 0
     explicit: Expr | None = None
     residual: Expr | None = None
+    build: Callable[[], Expr] | None = None
 
 
 @dataclass(eq=False)
@@ -61,11 +67,11 @@ class Equations:
     names: BlockNames
     values: Values
     diagnostics: Diagnostics
+    couplings: Couplings
     definitions: list[Definition] = field(default_factory=list)
     net_states: dict[int, State] = field(default_factory=dict)  # net family -> capacitor voltages
     branch_states: dict[int, State] = field(default_factory=dict)  # branch family -> inductor currents
     _under_way: set[int] = field(default_factory=set)  # branch families whose current is being built
-    _pending: deque[tuple[Definition, Callable[[], Expr]]] = field(default_factory=deque)
     _voltage: dict[int, Expr] = field(default_factory=dict)
     _current: dict[int, Expr] = field(default_factory=dict)
     _control: dict[int, Expr] = field(default_factory=dict)
@@ -75,13 +81,14 @@ class Equations:
     _slots: dict[tuple[int, int], Expr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._slopes = Slopes(self)
         for net_family in self.families.nets:
             net = net_family.nets[0]
             if net and self.forest.branch[net] >= 0 and self._tree_kind(net_family) == "C":
                 hints = [self.circuit.nets[n] for n in net_family.nets]
                 self.net_states[net_family.number] = State(self.names.new("v", hints), len(hints))
         for branch_family in self.families.branches:
-            if self._law_of(branch_family).kind == "L":
+            if self._law_of(branch_family).kind in ("L", "S"):
                 hints = [self.circuit.branches[b].name for b in branch_family.branches]
                 self.branch_states[branch_family.number] = State(self.names.new("i", hints), len(hints))
 
@@ -181,6 +188,8 @@ class Equations:
             return self.value(family, node.index)
         if node.kind == "voltage":
             pairs = [b.voltages[node.index] for b in branches]
+            if family.in_tree and self._law_of(family).kind == "C" and pairs == [b.nets for b in branches]:
+                return self._own_state(family)
             first, second = (place[n][0] for n in pairs[0])
             return sub(
                 gather(self.voltage(first), self._net_lanes([a for a, _ in pairs])),
@@ -189,6 +198,12 @@ class Equations:
         controls = [b.currents[node.index] for b in branches]
         control, lanes = self.families.branch_place[controls[0]][0], self.families.branch_place
         return gather(self._control_current(control), Index([lanes[c][1] for c in controls]))
+
+    def _own_state(self, family: BranchFamily) -> Expr:
+        """Voltages across capacitors in the tree: they are states, whatever the nets at their ends are."""
+        end = self._child_end(family)
+        state = gather(self.net_states[family.pins[end]], self._child_lanes(family))
+        return state if end == 0 else neg(state)
 
     def _drive(self, family: BranchFamily, value: Expr) -> Expr:
         if family.branches[0] not in self._driven:
@@ -216,9 +231,9 @@ class Equations:
 
     def _root(self, family: NetFamily) -> Expr:
         """A potential that Kirchhoff's current law fixes."""
-        definition = self._define("z", family.nets, of_net=True, at=self.order.voltage(family.nets[0]))
+        definition = self.define("z", family.nets, of_net=True, at=self.order.voltage(family.nets[0]))
         self._voltage[family.number] = definition.unknown
-        self._later(definition, lambda: self.injection(family.number))
+        definition.build = lambda: self.injection(family.number)
         return definition.unknown
 
     def _across(self, family: NetFamily) -> Expr:
@@ -228,19 +243,19 @@ class Equations:
         branches = self._tree_branches_of[family.number]
         here = self.order.voltage(family.nets[0])
         if self.order.cycle[here] >= 0:
-            definition = self._define("e", family.nets, of_net=True, at=here)
+            definition = self.define("e", family.nets, of_net=True, at=here)
             parent = self.forest.parent[family.nets[0]]
             parents = self._net_lanes([self.forest.parent[n] for n in family.nets])
             above = gather(self.voltage(self.families.net_place[parent][0]), parents)
             self._voltage[family.number] = add(above, definition.unknown)
-            self._later(definition, lambda: sub(definition.unknown, self._source_voltage(family, branches)))
+            definition.build = lambda: sub(definition.unknown, self._source_voltage(family, branches))
             return definition.unknown
         value = self._source_voltage(family, branches)
         if any(
             self.circuit.branches[b.branches[0]].voltages or self.circuit.branches[b.branches[0]].currents
             for b in branches
         ) and value.shape == (len(family.nets),):
-            definition = self._define("e", family.nets, of_net=True, at=here)
+            definition = self.define("e", family.nets, of_net=True, at=here)
             definition.explicit, definition.residual = value, sub(definition.unknown, value)
             return definition.unknown
         return value
@@ -256,22 +271,36 @@ class Equations:
             result = add(result, value if uniform else scatter_add(value, lanes, count))
         return result
 
-    def _define(self, prefix: str, lanes: list[int], *, of_net: bool, at: int) -> Definition:
+    def define(self, prefix: str, lanes: list[int], *, of_net: bool, at: int, group: int = 0) -> Definition:
+        """Add an unknown for each net or branch of ``lanes``; ``at`` is the quantity it stands for."""
         source = self.circuit.nets if of_net else [b.name for b in self.circuit.branches]
         name = self.names.new(prefix, [source[n] for n in lanes])
-        definition = Definition(Unknown(name, len(lanes)), int(self.order.level[at]), tuple(lanes), of_net)
+        definition = Definition(Unknown(name, len(lanes)), int(self.order.level[at]), tuple(lanes), of_net, group)
         self.definitions.append(definition)
         return definition
 
-    def _later(self, definition: Definition, residual: Callable[[], Expr]) -> None:
-        """Leave a residual for :meth:`finish`: what it is made of may lead back to the unknown."""
-        self._pending.append((definition, residual))
+    def rate_definition(self, base: Definition, times: int, build: Callable[[], Expr]) -> Definition:
+        """Define the time derivative of an algebraic unknown: ``times`` is its order, ``build`` gives its residual."""
+        name = self.names.new("r", [base.unknown.name])
+        unknown = Unknown(name, len(base.lanes))
+        definition = Definition(unknown, base.level, base.lanes, base.of_net, times, build=build)
+        self.definitions.append(definition)
+        return definition
+
+    def residual(self, definition: Definition) -> Expr:
+        """Return what is to vanish, made the first time it is asked for."""
+        if definition.residual is None:
+            if definition.build is None:
+                raise ValueError(f"{definition.unknown.name} has no residual")
+            definition.residual = definition.build()
+        return definition.residual
 
     def finish(self) -> None:
         """Make all residuals, and those of the unknowns they bring in."""
-        while self._pending:
-            definition, residual = self._pending.popleft()
-            definition.residual = residual()
+        done = 0
+        while done < len(self.definitions):
+            self.residual(self.definitions[done])
+            done += 1
 
     # ------------------------------------------------------------------ currents
 
@@ -303,9 +332,9 @@ class Equations:
             family = self.families.branches[number]
             here = self.order.current(family.branches[0])
             if self.order.cycle[here] >= 0:
-                definition = self._define("i", family.branches, of_net=False, at=here)
+                definition = self.define("i", family.branches, of_net=False, at=here)
                 self._control[number] = definition.unknown
-                self._later(definition, lambda: sub(definition.unknown, self.current(number)))
+                definition.build = lambda: sub(definition.unknown, self.current(number))
             else:
                 self._control[number] = self.current(number)
         return self._control[number]
@@ -324,12 +353,15 @@ class Equations:
         kind = self._law_of(family).kind
         if kind == "I":
             return self.law(family)
-        if kind == "L":
+        if kind in ("L", "S"):
             return self.branch_states[family.number]
+        if kind == "D":
+            return self._slopes.of(self.law(family), self.circuit.branches[family.branches[0]], "the ddt() here")
         across = self.branch_voltage(family)
         if kind == "R":
             return div(across, self.law(family))
-        return mul(self.law(family), self._time_derivative(across, family))
+        branch = self.circuit.branches[family.branches[0]]
+        return mul(self.law(family), self._slopes.of(across, branch, f"the voltage across '{branch.name}'"))
 
     def branch_voltage(self, family: BranchFamily) -> Expr:
         """Lanes of the voltages across a family of branches, first net minus second."""
@@ -384,42 +416,25 @@ class Equations:
                     lanes = self._child_lanes(branch)
                     capacitance = add(capacitance, scatter_add(self.law(branch), lanes, len(family.nets)))
             if self._in_cycle(family):
-                definition = self._define("d", family.nets, of_net=True, at=self.order.injection(family.nets[0]))
+                definition = self.define("d", family.nets, of_net=True, at=self.order.injection(family.nets[0]))
                 self._rate[number] = definition.unknown
-                self._later(definition, lambda: sub(mul(capacitance, definition.unknown), self.injection(number)))
+                definition.build = lambda: sub(mul(capacitance, definition.unknown), self.injection(number))
             else:
                 self._rate[number] = div(self.injection(number), capacitance)
         return self._rate[number]
 
-    def inductor_rate(self, number: int) -> Expr:
-        """Time derivative of the currents of a family of inductors."""
+    def branch_rate(self, number: int) -> Expr:
+        """Time derivative of a family of inductor currents, or of integrals."""
         family = self.families.branches[number]
+        if self._law_of(family).kind == "S":
+            return self.law(family)
+        if number in self.couplings.families:
+            return self.couplings.rate(self, family)
         return div(self.branch_voltage(family), self.law(family))
 
-    def _time_derivative(self, value: Expr, family: BranchFamily) -> Expr:
-        """d/dt of a voltage across a capacitor that closes a loop."""
-        explicit: dict[Expr, Expr] = {d.unknown: d.explicit for d in self.definitions if d.explicit is not None}
-        while any(node in explicit for node in postorder(value)):
-            value = substitute(value, lambda node: explicit.get(node))
-        seeds: dict[Expr, Expr] = {}
-        for node in postorder(value):
-            if isinstance(node, Time):
-                seeds[node] = ONE
-            elif isinstance(node, State):
-                seeds[node] = self._rate_of(node)
-            elif isinstance(node, (Unknown, Input)):
-                branch = self.circuit.branches[family.branches[0]]
-                self.diagnostics.error(
-                    f"capacitor '{branch.name}' closes a loop with sources whose rate of change is not known: "
-                    "not supported yet",
-                    branch.span,
-                    "put the source's series resistance between the two",
-                )
-                return Const(0.0)
-        return tangent(value, seeds)
-
-    def _rate_of(self, state: State) -> Expr:
+    def rate_of(self, state: State) -> Expr:
+        """Time derivative of one of the states."""
         for number, known in self.net_states.items():
             if known is state:
                 return self.state_rate(number)
-        return next(self.inductor_rate(n) for n, known in self.branch_states.items() if known is state)
+        return next(self.branch_rate(n) for n, known in self.branch_states.items() if known is state)

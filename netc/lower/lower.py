@@ -12,6 +12,7 @@ from netc.elaborate.circuit import Branch, Circuit, Value
 from netc.ir.build import ZERO, add, neg, sub
 from netc.ir.nodes import Concat, Expr, Index, Unknown, postorder
 from netc.ir.program import AlgebraicBlock, InputBlock, Observable, Program, StateBlock
+from netc.lower.couplings import Couplings, couplings_values
 from netc.lower.equations import INPUT, Definition, Equations, gather
 from netc.lower.families import Families, sort_into_families, value_form
 from netc.lower.order import dependence_order
@@ -47,7 +48,8 @@ def _lowered(circuit: Circuit) -> Program:
     families = sort_into_families(circuit, forest, order)
     names = BlockNames()
     values = Values(circuit, names, _value_groups(circuit, forest, families))
-    equations = Equations(circuit, forest, order, families, names, values, diagnostics)
+    couplings = Couplings(circuit, families, values)
+    equations = Equations(circuit, forest, order, families, names, values, diagnostics, couplings)
 
     states = _states(equations)
     observables = _observables(equations)
@@ -85,6 +87,7 @@ def _value_groups(circuit: Circuit, forest: Forest, families: Families) -> list[
             bound = _given_at_start(circuit, branches, [1] * len(branches))
             if _alike(bound):
                 groups += [[terms[k][1] for terms, _ in bound] for k in range(len(bound[0][0]))]
+    groups += couplings_values(circuit, families)
     groups += [[value] for value, _ in circuit.initial_voltages.values() if isinstance(value, Expr)]
     return groups
 
@@ -118,10 +121,10 @@ def _states(equations: Equations) -> tuple[StateBlock, ...]:
         blocks.append(
             StateBlock(
                 state.name,
-                "A",
+                "A" if branches[0].law.kind == "L" else "",
                 tuple(b.name for b in branches),
                 _initial(equations, branches, [1] * len(branches)),
-                equations.inductor_rate(number),
+                equations.branch_rate(number),
                 tuple(b.span for b in branches),
             )
         )
@@ -150,7 +153,7 @@ def _given_at_start(circuit: Circuit, branches: list[Branch], signs: list[int]) 
     bound: _Given = []
     for branch, sign in zip(branches, signs, strict=True):
         terms: list[tuple[int, Value]] = []
-        if branch.initial is not None and uic:
+        if branch.initial is not None and (uic or branch.law.kind == "S"):
             terms = [(sign, branch.initial)]
         elif branch.law.kind == "C":
             ends = ((sign, branch.nets[0]), (-sign, branch.nets[1]))
@@ -166,7 +169,7 @@ def _alike(bound: _Given) -> bool:
 
 def _initial_lanes(equations: Equations, bound: _Given) -> Expr:
     branches = [b for _, b in bound]
-    unit = "V" if branches[0].law.kind == "C" else "A"
+    unit = {"C": "V", "L": "A"}.get(branches[0].law.kind, "")
     result: Expr = ZERO
     for position, (sign, first) in enumerate(bound[0][0]):
         column = [terms[position][1] for terms, _ in bound]
@@ -187,14 +190,14 @@ def _initial_lanes(equations: Equations, bound: _Given) -> Expr:
 
 def _algebraic(equations: Equations) -> tuple[AlgebraicBlock, ...]:
     """Blocks in dependence order; what must be solved together shares a level."""
-    together: dict[int, list[Definition]] = defaultdict(list)
-    blocks: list[tuple[tuple[int, int], AlgebraicBlock]] = []
+    together: dict[tuple[int, int], list[Definition]] = defaultdict(list)
+    blocks: list[tuple[tuple[int, int, int], AlgebraicBlock]] = []
     for position, definition in enumerate(equations.definitions):
         if definition.explicit is not None:
-            blocks.append(((definition.level, position), _block(equations, [definition])))
+            blocks.append(((definition.level, 0, position), _block(equations, [definition])))
         else:
-            together[definition.level].append(definition)
-    blocks += [((level, -1), _block(equations, group)) for level, group in together.items()]
+            together[definition.level, definition.group].append(definition)
+    blocks += [((*key, -1), _block(equations, group)) for key, group in together.items()]
     return _in_order([block for _, block in sorted(blocks, key=lambda b: b[0])])
 
 

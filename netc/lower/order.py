@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from netc.elaborate.circuit import Circuit
+from netc.elaborate.circuit import Branch, Circuit
 from netc.lower.topology import Forest
 
 _MOST_PHASES = 16
@@ -72,7 +72,7 @@ def dependence_order(circuit: Circuit, forest: Forest) -> Order:
         if forest.branch[net] >= 0 and circuit.branches[forest.branch[net]].law.kind == "C":
             has_state[component_all[net]] = 1
     for number, branch in enumerate(circuit.branches):
-        if branch.law.kind == "L":
+        if branch.law.kind in ("L", "S"):
             has_state[component_all[nets + number]] = 1
     phase = _longest_path(component_all, whole, has_state)[component_all]
     if phase.max(initial=0) > _MOST_PHASES:
@@ -110,17 +110,52 @@ def _edges(circuit: Circuit, forest: Forest) -> tuple[list[tuple[int, int]], lis
         controls = [n for pair in branch.voltages for n in pair] + [current + c for c in branch.currents]
         if forest.in_tree[number]:
             child = first if forest.branch[first] == number else second
-            edges += [(c, child) for c in controls]
+            if kind == "C":  # what a capacitance depends on counts in the rate of its voltage, not in the voltage
+                others = [n for pair in branch.voltages for n in pair if {*pair} != {*branch.nets}]
+                edges += [(c, injection + child) for c in (*others, *(current + c for c in branch.currents))]
+            else:
+                edges += [(c, child) for c in controls]
             continue
         edges += [(here, injection + first), (here, injection + second)]
-        edges += [(c, here) for c in controls]
+        if kind in ("L", "S"):
+            dynamic += [(c, here) for c in controls]
+        else:
+            edges += [(c, here) for c in controls]
         if kind == "R":
             edges += [(first, here), (second, here)]
         elif kind == "C":  # closes a loop: its current is a combination of the loop's derivatives
             edges += [(injection + n, here) for n in derivative_sources(circuit, forest, branch.nets)]
+        elif kind == "D":
+            edges += [(n, here) for n in _rate_sources(circuit, forest, branch)]
         elif kind == "L":
             dynamic += [(first, here), (second, here)]
     return edges, dynamic
+
+
+def _rate_sources(circuit: Circuit, forest: Forest, branch: Branch) -> list[int]:
+    """Quantities that the time derivative of what a branch reads comes from."""
+    current, injection = len(circuit.nets), len(circuit.nets) + len(circuit.branches)
+    found: list[int] = []
+    ends: list[int] = []
+    seen: set[int] = set()
+    stack = [branch]
+    while stack:
+        reader = stack.pop()
+        ends += [n for pair in reader.voltages for n in pair]
+        for number in reader.currents:
+            control = circuit.branches[number]
+            kind = control.law.kind
+            if number in seen:
+                continue
+            seen.add(number)
+            if kind == "L":
+                found += control.nets
+            elif kind == "S":
+                found += [n for pair in control.voltages for n in pair] + [current + c for c in control.currents]
+            else:
+                ends += control.nets
+                stack.append(control)
+    return found + [injection + n for n in derivative_sources(circuit, forest, ends)]
 
 
 def derivative_sources(circuit: Circuit, forest: Forest, ends: Iterable[int]) -> list[int]:
