@@ -1,12 +1,14 @@
 """Rewrites a differential-algebraic system into the program that is emitted.
 
 One pass a file, each ``run(program) -> program`` and each keeping the meaning
-(:func:`netc.ir.interpret.simulate`) to rounding; the list below is the order.
+(:func:`netc.ir.interpret.simulate`) to rounding; the list below is the order.  That equal expressions are computed
+once is no pass: they are one object from the start (:mod:`netc.ir.nodes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from netc.ir.program import Program
 from netc.ir.verify import verify
@@ -21,18 +23,36 @@ from netc.optimise import (
     uniform_parameters,
 )
 
-PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
-    ("solve_algebraic", solve_algebraic.run),
-    ("uniform_parameters", uniform_parameters.run),
-    ("sigmoids", sigmoids.run),
-    ("simplify", simplify.run),
-    ("matrices", matrices.run),
-    ("compose_linear", compose_linear.run),
-    ("simplify", simplify.run),
-    ("separate_inputs", separate_inputs.run),
-    ("simplify", simplify.run),
-    ("dead", dead.run),
+
+class Pass(NamedTuple):
+    """A pass: its name, what it does, and whether a program can do without."""
+
+    name: str
+    run: Callable[[Program], Program]
+    description: str
+    optional: bool = True
+
+
+_SIMPLIFY = Pass("simplify", simplify.run, "fold constants, hoist divisions, group what does not change with time")
+
+PASSES: tuple[Pass, ...] = (
+    Pass("solve_algebraic", solve_algebraic.run, "solve algebraic equations; nothing runs without", optional=False),
+    Pass("uniform_parameters", uniform_parameters.run, "a parameter that is the same for all lanes becomes one lane"),
+    Pass("sigmoids", sigmoids.run, "logistic functions written out become sigmoid, which does not overflow"),
+    _SIMPLIFY,
+    Pass("matrices", matrices.run, "banks of conductances between two families of nets become dense matrices"),
+    Pass("compose_linear", compose_linear.run, "chains of linear operators become one matrix, once a parameter set"),
+    _SIMPLIFY,
+    Pass(
+        "separate_inputs",
+        separate_inputs.run,
+        "a waveform common to all inputs, and with it the product, leaves the loop",
+    ),
+    _SIMPLIFY,
+    Pass("dead", dead.run, "parameter blocks that nothing reads are dropped"),
 )
+OPTIONAL: dict[str, str] = {p.name: p.description for p in PASSES if p.optional}
+"""Passes that can be left out, and what they do."""
 
 
 def optimise(
@@ -54,13 +74,13 @@ def optimise(
         NetcError: for algebraic equations that cannot be solved.
         ValueError: for a pass that does not exist, or a program that breaks an invariant.
     """
-    known = {name for name, _ in PASSES}
+    known = {p.name for p in PASSES}
     unknown = (set(passes or ()) | set(disable)) - known
     if unknown:
         raise ValueError(f"there is no pass {min(unknown)!r}; there are {', '.join(sorted(known))}")
     wanted = (known if passes is None else set(passes)) - set(disable)
     verify(program)
-    for name, run in PASSES:
+    for name, run, *_ in PASSES:
         if name in wanted:
             program = uniform_parameters.run(program, keep=keep_lanes) if name == "uniform_parameters" else run(program)
             verify(program)

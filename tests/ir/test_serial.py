@@ -13,6 +13,7 @@ from netc.compiler import compile_deck
 from netc.diagnostics import Diagnostic, Severity, Span
 from netc.emit import emit_torch
 from netc.ir import nodes
+from netc.ir.implicit import Hole, Newton, newton
 from netc.ir.nodes import Const, Expr, Index, Parameter
 from netc.ir.serial import dump, load
 
@@ -37,16 +38,40 @@ def test_programs_of_the_shipped_netlists_come_back(name: str) -> None:
 def every_kind() -> Iterator[Expr]:
     a, b = Parameter("a", 3), Parameter("b", 3)
     matrix = nodes.Assemble(Parameter("m", 9), Index([0, 0, 0, 1, 1, 1, 2, 2, 2]), Index([0, 1, 2] * 3), (3, 3))
-    yield from (a, nodes.Input("u", 2), nodes.State("x", 3), nodes.Unknown("z"), nodes.Time(), nodes.Slot("value", 1))
-    yield from (nodes.Unary("exp", a), nodes.Binary("add", a, b), nodes.Select(a, b, Const(1.5)))
+    yield from (
+        a,
+        nodes.Input("u", 2),
+        nodes.State("x", 3),
+        nodes.Unknown("z"),
+        nodes.Time(),
+        nodes.TimeStep(),
+        nodes.Slot("value", 1),
+    )
+    yield from (
+        nodes.Slot("value", 1),
+        nodes.Unary("exp", a),
+        nodes.Binary("add", a, b),
+        nodes.Select(a, b, Const(1.5)),
+    )
     yield from (nodes.Gather(a, Index([2, 0])), nodes.ScatterAdd(a, Index([0, 1, 0]), 4), nodes.Concat(a, b))
     yield from (matrix, nodes.MatVec(a, matrix), nodes.Solve(matrix, b), nodes.Transpose(matrix), nodes.Outer(a, b))
     yield nodes.Interpolate(a, nodes.Columns(a, b), nodes.Columns(b, a))
     yield nodes.Entries(matrix, Index([0, 2]), Index([1, 1]))
+    yield newton(
+        nodes.Binary("mul", a, nodes.Unknown("z", 3)), nodes.Unknown("z", 3), a, b, systems=3, names=("p", "q")
+    )
+
+
+def kinds(base: type[Expr]) -> set[type[Expr]]:
+    """All kinds of expressions that are no base of others."""
+    below = base.__subclasses__()
+    return set().union(*map(kinds, below)) if below else {base}
 
 
 def test_every_kind_of_expression_comes_back_as_the_same_object() -> None:
     expressions = tuple(every_kind())
+    reached = {type(node) for e in expressions for node in nodes.postorder(e)} | {Hole, Newton}
+    assert {kind for kind in kinds(Expr) if kind.__module__.startswith("netc.ir.")} == reached
     again = load(dump(expressions))
     assert all(x is y for x, y in zip(expressions, again, strict=True))
 

@@ -50,7 +50,7 @@ def test_every_pass_keeps_the_meaning(name: str):
     plain = solve_algebraic.run(ALL[name])
     same(plain, optimise(ALL[name]))
     program = plain
-    for pass_name, run in PASSES[1:]:
+    for pass_name, run, *_ in PASSES[1:]:
         after = run(program)
         same(program, after)
         if pass_name not in ("dead",):
@@ -288,7 +288,7 @@ def test_random_programs_keep_their_meaning(seed: int):
     before, _ = simulate(program, 5, 0.1, inputs)
     after, _ = simulate(optimise(program), 5, 0.1, inputs)
     np.testing.assert_allclose(after, before, rtol=1e-10, atol=1e-10)
-    for name, run in PASSES[1:]:
+    for name, run, *_ in PASSES[1:]:
         alone, _ = simulate(run(program), 5, 0.1, inputs)
         np.testing.assert_allclose(alone, before, rtol=1e-10, atol=1e-10, err_msg=name)
 
