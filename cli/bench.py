@@ -12,27 +12,41 @@ from typing import Any
 
 import click
 
-from .common import EXIT_CHECK_FAILED, OUTPUT, say, write_json
+from .common import EXIT_CHECK_FAILED, OUTPUT, say, write_json, write_text
 
 
 class _Names(click.ParamType[tuple[str, ...]]):
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        return tuple(name.strip() for name in value.split(",") if name.strip())
+        names = tuple(name.strip() for name in value.split(",") if name.strip())
+        for name in names:
+            if names.count(name) > 1:
+                self.fail(f"{name!r} is named twice", param, ctx)
+        return names
 
 
-class _Layers(click.ParamType[tuple[int, ...]]):
-    name = "layers"
+class _Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers from 1, separated by commas."""
+
+    name = "numbers"
+
+    def __init__(self, example: str) -> None:
+        self._example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         try:
-            return tuple(int(part) for part in value.split(","))
+            numbers = tuple(int(part) for part in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 784,100,10", param, ctx)
+            numbers = ()
+        if not numbers or min(numbers) < 1:
+            self.fail(f"{value!r} is not a list of whole numbers from 1 such as {self._example}", param, ctx)
+        return numbers
 
 
 _COUNT = click.IntRange(min=1)
+_CIRCUITS = click.Choice(["network", "fig3-passive", "rlc-ladder", "mss-crossbar"])
+_AXES = click.Choice(["T", "B", "N", "synapses", "all"], case_sensitive=False)
 
 
 @contextmanager
@@ -49,73 +63,94 @@ def _environment(folder: str, threads: int) -> Iterator[None]:
         os.environ.update(before)
 
 
-_CIRCUITS = click.Choice(["network", "fig3-passive", "rlc-ladder", "mss-crossbar"])
-
-
 @click.command("bench")
-@click.option("--circuit", type=_CIRCUITS, default="network", show_default=True, help="What to train.")
-@click.option("--layers", type=_Layers(), help="Layer sizes, inputs first.  [default: 784,100,10]")
+@click.option("--circuit", type=_CIRCUITS, default="network", show_default=True, help="What is trained.")
+@click.option("--layers", type=_Numbers("784,100,10"), metavar="N,N,..", help="Layer sizes.  [default: 784,100,10]")
 @click.option("--batch", type=_COUNT, help="Samples a step.  [default: 128; mss-crossbar 16]")
 @click.option("--steps", type=_COUNT, help="Time steps.  [default: 1000; mss-crossbar 500]")
-@click.option("--threads", type=_COUNT, default=1, show_default=True, help="CPU threads.")
+@click.option(
+    "--threads",
+    type=_Numbers("1,2"),
+    default="1",
+    metavar="N[,N..]",
+    show_default=True,
+    help="CPU threads; with several numbers, as in 1,2, also how netc gains from more of them.",
+)
 @click.option(
     "--variants", type=_Names(), default="", metavar="A,B,..", help="Which ones; else all but ngspice-forward."
 )
 @click.option("--repeat", type=_COUNT, default=3, show_default=True, help="How often each is timed, in turn.")
+@click.option("--sweep", type=_AXES, help="Change one size instead: steps T, batch B, hidden neurons N, synapses.")
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the figures there.")
+@click.option("--markdown", "markdown_file", type=OUTPUT, metavar="FILE", help="Write the tables there.")
+@click.option("--plot", "plot_file", type=OUTPUT, metavar="PNG", help="Draw a sweep there.")
 @click.option("--no-memory", is_flag=True, help="Leave out extra memory, which needs a process for each variant.")
 def command(
     circuit: str,
     layers: tuple[int, ...] | None,
     batch: int | None,
     steps: int | None,
-    threads: int,
+    threads: tuple[int, ...],
     variants: tuple[str, ...],
     repeat: int,
+    sweep: str | None,
     json_file: Path | None,
+    markdown_file: Path | None,
+    plot_file: Path | None,
     no_memory: bool,
 ) -> None:
-    """Time one training step of one network, done by netc and in every other way there is, in one run.
+    """Time one training step of a circuit, done by netc and in every other way there is, in one run.
 
     Exits 1 when the variants do not find the same loss and gradients.
 
     \b
+    Circuits:
+      network       layers of MIF neurons between crossbars (--layers)
+      fig3-passive  the same without buffers: layers load each other (--layers)
+      rlc-ladder    a line of 200 RLC sections
+      mss-crossbar  64 x 64 Knowm memristors whose states move
+
+    \b
     Examples:
       netc bench
+      netc bench --circuit rlc-ladder --threads 1,2
       netc bench --variants netc-cpp,torch-eager-hoisted --steps 100 --json bench.json
+      netc bench --sweep all --plot sweep.png
     """
-    with tempfile.TemporaryDirectory() as folder, _environment(folder, threads):
-        from netc.bench.circuits import LAYERED, make_task
+    if plot_file is not None and sweep is None:
+        raise click.UsageError("--plot draws a sweep: add --sweep T, B, N, synapses or all")
+    if len(set(threads)) < len(threads):
+        raise click.UsageError("--threads names a number twice")
+    if sweep is not None and len(threads) > 1:
+        raise click.UsageError("a sweep takes one number of --threads")
+    with tempfile.TemporaryDirectory() as folder, _environment(folder, max(threads)):
         from netc.bench.machine import machine
-        from netc.bench.measure import check_names, on_processors, run
-        from netc.bench.problem import Task, make_problem
-        from netc.bench.registry import Unavailable, default_variants
+        from netc.bench.measure import check_names, run
+        from netc.bench.plan import Plan
+        from netc.bench.registry import default_variants
         from netc.bench.report import as_json, as_markdown
-        from netc.bench.roofline import roofline
 
-        names = variants or default_variants(layered=circuit == LAYERED)
-        check_names(names)
+        plan = Plan(circuit, Path(folder), layers=layers, batch=batch, steps=steps, threads=threads[0])
+        check_names(variants)
         about = machine()
-        say("generating and compiling the deck")
-        with on_processors(threads):
-            if circuit == LAYERED:
-                task = make_problem(
-                    Path(folder),
-                    layers=layers or (784, 100, 10),
-                    batch=batch or 128,
-                    steps=steps or 1000,
-                    threads=threads,
-                )
-            else:
-                task = make_task(circuit, Path(folder), layers=layers, batch=batch, steps=steps, threads=threads)
-            done = run(task, names, repeat=repeat, memory=not no_memory, notify=say)
-            try:
-                line = roofline(task)
-            except Unavailable as reason:
-                say(f"no roofline: {reason}")
-                line = None
-    click.echo(as_markdown(done, line, about), nl=False)
+        if sweep is not None:
+            from netc.bench.plot import draw_sweeps
+            from netc.bench.sweep import sweep_axes, sweeps_as_json, sweeps_as_markdown
+
+            swept = sweep_axes(plan, sweep, variants, repeat=repeat, notify=say)
+            text, figures = sweeps_as_markdown(swept, about), sweeps_as_json(swept, about)
+            disagreements = [line for one in swept for line in one.disagreements]
+            if plot_file is not None:
+                draw_sweeps(swept, plot_file)
+        else:
+            say("generating and compiling the deck")
+            names = variants or default_variants(layered=plan.layered)
+            done = run(plan.task(), names, repeat=repeat, more_threads=threads[1:], memory=not no_memory, notify=say)
+            text, figures, disagreements = as_markdown(done, about), as_json(done, about), done.disagreements
+    click.echo(text, nl=False)
+    if markdown_file is not None:
+        write_text(markdown_file, text)
     if json_file is not None:
-        write_json(json_file, as_json(done, line, about))
-    if done.disagreements:
+        write_json(json_file, figures)
+    if disagreements:
         sys.exit(EXIT_CHECK_FAILED)

@@ -94,6 +94,7 @@ def make_task(
         source=compilation.source,
         amplitudes=amplitudes,
         labels=labels,
+        seed=seed,
         compiled=compilation,
     )
 

@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ import torch
 from netc.bench.memory import extra_memory
 from netc.bench.problem import Task
 from netc.bench.registry import VARIANTS, Outcome, Step, Unavailable
+from netc.bench.roofline import Roofline, roofline
 from netc.diagnostics import Diagnostics
 
 LOSS_TOLERANCE = 1e-4
@@ -37,10 +38,11 @@ class Figures:
         extra_mb: see :mod:`netc.bench.memory`; 10^6 bytes.
         compile_s: processor seconds until the first step can run, compilers included, with empty caches.
         loss: the loss of the step.
-        gradient_error: of the worst crossbar, relative to the norm, against the first variant with gradients.
+        gradient_error: of the worst crossbar or block, relative to its norm, against the first variant with gradients.
         samples: how many samples the time is for.
         forward_only: whether there is no backward pass in it.
         missing: why there are no figures.
+        memory_missing: why ``extra_mb`` is not known.
     """
 
     cpu_ms: float | None = None
@@ -52,16 +54,33 @@ class Figures:
     samples: int | None = None
     forward_only: bool = False
     missing: str | None = None
+    memory_missing: str | None = None
 
 
 @dataclass(slots=True)
 class Run:
-    """All that was measured."""
+    """All that was measured.
+
+    Attributes:
+        task: the training step.
+        repeat: how often each variant was timed.
+        variants: figures by name, with the task's threads.
+        more: figures by name, by further numbers of threads.
+        disagreements: a line for each variant that finds something else.
+        roofline: what the processor could do; ``None`` without a compiler.
+    """
 
     task: Task
     repeat: int
     variants: dict[str, Figures] = field(default_factory=dict)
+    more: dict[int, dict[str, Figures]] = field(default_factory=dict)
     disagreements: list[str] = field(default_factory=list)
+    roofline: Roofline | None = None
+
+    def scaling(self, name: str, threads: int) -> float | None:
+        """Return how many times less wall time ``name`` takes with ``threads`` than with the task's threads."""
+        one, many = self.variants.get(name, Figures()), self.more.get(threads, {}).get(name, Figures())
+        return one.wall_ms / many.wall_ms if one.wall_ms and many.wall_ms else None
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -77,53 +96,90 @@ def check_names(names: Sequence[str]) -> None:
     found.raise_if_failed()
 
 
-def run(task: Task, names: Sequence[str], *, repeat: int = 3, memory: bool = True, notify: Notify) -> Run:
+def run(
+    task: Task,
+    names: Sequence[str],
+    *,
+    repeat: int = 3,
+    more_threads: Sequence[int] = (),
+    memory: bool = True,
+    peaks: bool = True,
+    notify: Notify,
+) -> Run:
     """Build all variants, run each once to compare what it finds, then time them in turn, ``repeat`` times.
 
     Args:
         task: the training step.
         names: of :data:`~netc.bench.registry.VARIANTS`.
         repeat: how often each is timed.
+        more_threads: further numbers of threads, for variants that can change theirs in a process.
         memory: measure memory too, each variant in a process of its own.
+        peaks: measure what the processor can do.
         notify: takes lines on what is going on.
     """
     check_names(names)
     result = Run(task, repeat)
-    steps: dict[str, Step] = {}
-    reference: Outcome | None = None
-    for name in names:
-        figures = result.variants[name] = Figures(forward_only=VARIANTS[name].forward_only)
-        notify(f"building {name}")
-        start = processor_seconds()
+    steps: dict[tuple[int, str], Step] = {}
+    references: list[Outcome] = []
+    for threads in (task.threads, *more_threads):
+        first = threads == task.threads
+        table = result.variants if first else result.more.setdefault(threads, {})
+        for name in names:
+            if not first and not VARIANTS[name].any_threads:
+                table[name] = Figures(missing=f"sets its threads once in a process: use --threads {threads} alone")
+                continue
+            notify(f"building {name}" + ("" if first else f" with {threads} threads"))
+            with on_processors(threads):
+                figures, step = _build(replace(task, threads=threads), name, references, result.disagreements)
+            table[name] = figures
+            if step is not None:
+                steps[threads, name] = step
+    for (threads, name), pairs in _times(steps, repeat, notify).items():
+        figures = result.variants[name] if threads == task.threads else result.more[threads][name]
+        figures.cpu_ms = 1e3 * statistics.median(cpu for cpu, _ in pairs)
+        figures.wall_ms = 1e3 * statistics.median(wall for _, wall in pairs)
+    if memory:
+        with on_processors(task.threads):
+            _memory(result, notify)
+    if peaks:
         try:
-            step = VARIANTS[name].build(task)
-            figures.compile_s = processor_seconds() - start
-            outcome = step()
+            with on_processors(1):
+                result.roofline = roofline(task)
         except Unavailable as reason:
-            figures.missing, figures.compile_s = str(reason), None
-            continue
-        steps[name] = step
-        figures.loss, figures.samples = outcome.loss, outcome.samples or task.batch
-        if outcome.loss is not None:
-            reference = reference or outcome
-            result.disagreements += _compare(name, figures, outcome, reference)
-        del outcome
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+            notify(f"no roofline: {reason}")
+    return result
+
+
+def _build(task: Task, name: str, references: list[Outcome], disagreements: list[str]) -> tuple[Figures, Step | None]:
+    """Build a variant, run it once and compare it; the first outcome with a loss becomes the reference."""
+    figures = Figures(forward_only=VARIANTS[name].forward_only)
+    start = processor_seconds()
+    try:
+        step = VARIANTS[name].build(task)
+        figures.compile_s = processor_seconds() - start
+        outcome = step()
+    except Unavailable as reason:
+        figures.missing, figures.compile_s = str(reason), None
+        return figures, None
+    figures.loss, figures.samples = outcome.loss, outcome.samples or task.batch
+    if outcome.loss is not None:
+        if not references:
+            references.append(outcome)
+        disagreements += _compare(name, figures, outcome, references[0])
+    return figures, step
+
+
+def _times(
+    steps: dict[tuple[int, str], Step], repeat: int, notify: Notify
+) -> dict[tuple[int, str], list[tuple[float, float]]]:
+    """Return processor and wall seconds of every step, taken in turn."""
+    times: dict[tuple[int, str], list[tuple[float, float]]] = {key: [] for key in steps}
     for number in range(repeat):
         notify(f"timing, {number + 1} of {repeat}")
-        for name, step in steps.items():
-            times[name].append(_time(step))
-    for name, pairs in times.items():
-        result.variants[name].cpu_ms = 1e3 * statistics.median(cpu for cpu, _ in pairs)
-        result.variants[name].wall_ms = 1e3 * statistics.median(wall for _, wall in pairs)
-    for name in steps if memory else ():
-        if not VARIANTS[name].slow:
-            notify(f"memory of {name}")
-            try:
-                result.variants[name].extra_mb = extra_memory(task, name)
-            except Unavailable as reason:
-                notify(f"memory of {name} is not known: {reason}")
-    return result
+        for (threads, name), step in steps.items():
+            with on_processors(threads):
+                times[threads, name].append(_time(step))
+    return times
 
 
 def _time(step: Step) -> tuple[float, float]:
@@ -131,6 +187,17 @@ def _time(step: Step) -> tuple[float, float]:
     cpu, wall = processor_seconds(), time.perf_counter()
     step()
     return processor_seconds() - cpu, time.perf_counter() - wall
+
+
+def _memory(result: Run, notify: Notify) -> None:
+    for name, figures in result.variants.items():
+        if figures.missing is None and not VARIANTS[name].slow:
+            notify(f"memory of {name}")
+            try:
+                figures.extra_mb = extra_memory(result.task, name)
+            except Unavailable as reason:
+                figures.memory_missing = str(reason)
+                notify(f"memory of {name} is not known: {reason}")
 
 
 def _compare(name: str, figures: Figures, outcome: Outcome, reference: Outcome) -> list[str]:
@@ -142,7 +209,7 @@ def _compare(name: str, figures: Figures, outcome: Outcome, reference: Outcome) 
         found.append(f"{name}: loss {outcome.loss:.8g}, not {reference.loss:.8g}")
     if outcome.gradients is not None and reference.gradients is not None:
         pairs = zip(outcome.gradients(), reference.gradients(), strict=True)
-        figures.gradient_error = max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
+        figures.gradient_error = max(float(np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0)) for a, b in pairs)
         if not figures.gradient_error <= GRADIENT_TOLERANCE:
             found.append(f"{name}: gradients differ by {figures.gradient_error:.2g} of their norm")
     return found

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import gc
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from netc.bench.problem import Task
 from netc.bench.registry import VARIANTS, Unavailable
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_MARK = "megabytes="
+_LINES = 3  # of what a failed process said
 
 
 def extra_memory(task: Task, name: str) -> float | None:
@@ -37,9 +40,28 @@ def extra_memory(task: Task, name: str) -> float | None:
         path.write_bytes(pickle.dumps(replace(task, compiled=None)))
         command = [sys.executable, "-m", "netc.bench.memory", str(path), name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Unavailable((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
-    return float(done.stdout.split()[-1])
+    words = done.stdout.split()
+    if done.returncode != 0 or not words or not words[-1].startswith(_MARK):
+        raise Unavailable(f"its process {_end(done.returncode)}{_last_words(done.stderr)}")
+    return float(words[-1].removeprefix(_MARK))
+
+
+def _end(status: int) -> str:
+    """Return how a process ended, in words."""
+    if status >= 0:
+        return f"ended with status {status}" if status else "gave no figure"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"was ended by {name}" + (", as when memory runs out" if name == "SIGKILL" else "")
+
+
+def _last_words(text: str) -> str:
+    """Return the end of what a process said, on one line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = "; ".join(lines[-_LINES:])
+    return f": {said}" if said else ""
 
 
 def _status(key: str) -> float:
@@ -65,4 +87,7 @@ def _measure(task: Task, name: str) -> float:
 
 if __name__ == "__main__":
     given = pickle.loads(Path(sys.argv[1]).read_bytes())  # written by the process that started this one
-    print(_measure(given, sys.argv[2]))
+    try:
+        print(f"{_MARK}{_measure(given, sys.argv[2])}", flush=True)
+    except Unavailable as why:
+        sys.exit(str(why))

@@ -6,7 +6,7 @@ neurons between crossbars, loss from the output membranes at every step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Task:
         source: the emitted PyTorch module.
         amplitudes: ``(batch, features)`` in [0, 1].
         labels: ``(batch,)``.
+        seed: what they were drawn from.
         compiled: the deck compiled already; left behind when a task goes to another process.
     """
 
@@ -83,6 +84,7 @@ class Task:
     source: str
     amplitudes: Array
     labels: NDArray[np.int64]
+    seed: int = 0
     compiled: Compilation | None = None
 
     def compilation(self) -> Compilation:
@@ -159,8 +161,6 @@ def make_problem(
         ron, roff = design.resistances(crossbar)
         slopes.append(design.gain(crossbar) * (1 / ron - 1 / roff))
     amplitudes, labels = draw_samples(batch, layers[0], layers[-1], seed)
-    with torch.no_grad():
-        wave = module(steps, design.step, observe=("alpha",))[0][:, 0, 0].numpy()
     return Problem(
         title="-".join(map(str, layers)),
         layers=layers,
@@ -176,6 +176,24 @@ def make_problem(
         slopes=tuple(slopes),
         amplitudes=amplitudes,
         labels=labels,
-        wave=wave,
+        seed=seed,
+        wave=_waveform(module, steps, design.step),
         compiled=compilation,
     )
+
+
+def resized(task: Task, batch: int, steps: int) -> Task:
+    """Return the same circuit with other samples and another number of time steps."""
+    module: Any = instantiate(task.source)
+    amplitudes, labels = draw_samples(batch, module.FEATURES, len(module.OUTPUTS), task.seed)
+    changed = replace(task, batch=batch, steps=steps, amplitudes=amplitudes, labels=labels)
+    if isinstance(changed, Problem):
+        return replace(changed, wave=_waveform(module, steps, task.dt))
+    return changed
+
+
+def _waveform(module: Any, steps: int, dt: float) -> Array:
+    """Return the waveform common to all inputs, ``(steps + 1,)`` volts."""
+    with torch.no_grad():
+        wave: Array = module(steps, dt, observe=("alpha",))[0][:, 0, 0].numpy()
+    return wave

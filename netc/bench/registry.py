@@ -41,7 +41,8 @@ class Variant:
     """How to make a variant: ``module`` of :mod:`netc.bench.variants` with a function ``build(task, **options)``.
 
     ``any_circuit`` ones take every :class:`~netc.bench.problem.Task`, others need a
-    :class:`~netc.bench.problem.Problem`.  ``slow`` ones run only when they are named.
+    :class:`~netc.bench.problem.Problem`.  ``slow`` ones run only when they are named.  ``any_threads`` ones can be
+    built anew with another number of threads in the same process, at little cost.
     """
 
     module: str
@@ -49,6 +50,7 @@ class Variant:
     forward_only: bool = False
     slow: bool = False
     any_circuit: bool = False
+    any_threads: bool = False
 
     def build(self, task: Task) -> Step:
         """Return the training step, compiled; raises :class:`Unavailable`."""
@@ -60,15 +62,15 @@ class Variant:
 
 
 VARIANTS: dict[str, Variant] = {
-    "netc-cpp": Variant("netc_cpp", any_circuit=True),
-    "netc-torch": Variant("netc_torch", any_circuit=True),
-    "torch-loop": Variant("torch_loop", any_circuit=True),
-    "torch-eager": Variant("torch_eager", (("hoisted", False),)),
-    "torch-eager-hoisted": Variant("torch_eager", (("hoisted", True),)),
+    "netc-cpp": Variant("netc_cpp", any_circuit=True, any_threads=True),
+    "netc-torch": Variant("netc_torch", any_circuit=True, any_threads=True),
+    "torch-loop": Variant("torch_loop", any_circuit=True, any_threads=True),
+    "torch-eager": Variant("torch_eager", (("hoisted", False),), any_threads=True),
+    "torch-eager-hoisted": Variant("torch_eager", (("hoisted", True),), any_threads=True),
     "torch-compile": Variant("torch_compile"),
     "jax": Variant("jax_scan", (("checkpointed", False),)),
     "jax-checkpoint": Variant("jax_scan", (("checkpointed", True),)),
-    "handwritten": Variant("handwritten"),
+    "handwritten": Variant("handwritten", any_threads=True),
     "brian2-forward": Variant("brian2_forward", forward_only=True),
     "ngspice-forward": Variant("ngspice_forward", forward_only=True, slow=True, any_circuit=True),
 }

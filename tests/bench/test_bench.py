@@ -1,21 +1,23 @@
 """All ways to compute a training step find the same; the command reports them."""
 
-import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from netc.bench import VARIANTS, Problem, Unavailable, make_problem, run
 from netc.bench.count import Cost, of_node, training_cost
-from netc.bench.measure import GRADIENT_TOLERANCE
+from netc.bench.measure import GRADIENT_TOLERANCE, on_processors
 from netc.bench.memory import extra_memory
+from netc.bench.registry import default_variants
 from netc.bench.report import as_json, as_markdown
 from netc.diagnostics import NetcError
 from netc.ir.nodes import Const, State, Unary
-from tests.cli.runner import netc, process
 
-QUICK = [name for name, v in VARIANTS.items() if not v.forward_only and name != "torch-compile"]
+QUICK = [n for n in default_variants(layered=True) if not VARIANTS[n].forward_only and n != "torch-compile"]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +59,9 @@ def test_a_run_times_what_is_there_and_says_why_something_is_not(tmp_path: Path)
     assert not done.disagreements
     assert done.variants["handwritten"].missing == "written for networks with one hidden layer"
     assert all((done.variants[n].cpu_ms or 0) > 0 for n in ("torch-eager", "torch-eager-hoisted"))
-    text = as_markdown(done, None, {"load": None})
+    text = as_markdown(done, {"load": None})
     assert "| torch-eager-hoisted | 1.00x |" in text and "written for networks" in text
-    assert as_json(done, None, {})["variants"]["torch-eager"]["loss"] == done.variants["torch-eager"].loss
+    assert as_json(done, {})["variants"]["torch-eager"]["loss"] == done.variants["torch-eager"].loss
 
 
 def test_a_wrong_variant_is_told(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,17 +104,33 @@ def test_the_cost_of_a_network_grows_with_its_neurons(tmp_path: Path) -> None:
     assert costs[1].flops - costs[0].flops > 10 * (6 * 4 + 50)
 
 
-def test_the_command_writes_figures(tmp_path: Path) -> None:
-    file = tmp_path / "bench.json"
-    sizes = ("--layers", "6,5,3", "--batch", "4", "--steps", "10", "--repeat", "1", "--no-memory")
-    done = process("bench", *sizes, "--variants", "netc-torch,torch-eager-hoisted", "--json", file)
-    assert done.code == 0, done.err
-    assert "against torch-eager-hoisted" in done.out
-    found = json.loads(file.read_text())
-    assert set(found["variants"]) == {"netc-torch", "torch-eager-hoisted"}
-    assert found["variants"]["netc-torch"]["cpu_ms"] > 0 and found["machine"]["processor"]
+def test_further_threads_are_timed_in_the_same_run(tmp_path: Path) -> None:
+    task = make_problem(tmp_path, layers=(6, 5, 3), batch=4, steps=10)
+    names = ["torch-eager-hoisted", "jax"]
+    done = run(task, names, repeat=1, more_threads=(2,), memory=False, peaks=False, notify=lambda line: None)
+    assert done.scaling("torch-eager-hoisted", 2) and done.scaling("jax", 2) is None
+    assert "threads once in a process" in (done.more[2]["jax"].missing or "")
+    found = as_json(done, {})
+    assert found["threads"]["2"]["torch-eager-hoisted"]["wall_ms"] > 0
+    assert found["scaling"]["2"]["torch-eager-hoisted"] > 0
+    assert "2 threads, in the same run" in as_markdown(done, {})
 
 
-def test_the_command_refuses_names_it_does_not_know() -> None:
-    done = netc("bench", "--variants", "netc-cpp,fortran")
-    assert done.code == 2 and "fortran" in done.err and "Traceback" not in done.err
+def test_threads_and_processors_are_given_back() -> None:
+    before = torch.get_num_threads(), os.sched_getaffinity(0)
+    with on_processors(1):
+        assert torch.get_num_threads() == 1 == len(os.sched_getaffinity(0))
+    assert (torch.get_num_threads(), os.sched_getaffinity(0)) == before
+
+
+def test_memory_that_cannot_be_measured_says_why(problem: Problem) -> None:
+    broken = replace(problem, source="raise RuntimeError('no such module')")
+    with pytest.raises(Unavailable) as caught:
+        extra_memory(broken, "netc-torch")
+    assert "status 1" in str(caught.value) and "no such module" in str(caught.value)
+
+
+def test_a_step_that_is_killed_is_told_from_one_that_fails(problem: Problem) -> None:
+    broken = replace(problem, source="import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(Unavailable, match="SIGKILL, as when memory runs out"):
+        extra_memory(broken, "netc-torch")
