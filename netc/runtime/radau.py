@@ -1,0 +1,213 @@
+"""Radau IIA of order 5 with variable steps: an implicit Runge-Kutta method for index-1 systems.
+
+    M (V_i - v_n) = h sum_j a_ij F(t_n + c_j h, V_j),   i = 1..3,      v_{n+1} = V_3
+
+It is L-stable and holds the algebraic equations exactly at every accepted point, and its stages give a polynomial
+through the step.  Each step solves one real and one complex system by simplified Newton steps; an embedded formula of
+order 3 measures the error of the states (E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, IV.8).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.ir.interpret import Array
+from netc.runtime.system import Factors, System, shifted
+
+_ROOT = math.sqrt(6.0)
+NODES = np.array([(4 - _ROOT) / 10, (4 + _ROOT) / 10, 1.0])
+"""Where in a step the stages lie."""
+
+
+def _weights() -> Array:
+    """The matrix ``a_ij``: integrals from 0 to ``c_i`` of the polynomials that are 1 at ``c_j``."""
+    powers = np.arange(1, 4)
+    return np.asarray((NODES[:, None] ** powers / powers) @ np.linalg.inv(NODES[:, None] ** (powers - 1)))
+
+
+_INVERSE = np.linalg.inv(_weights())
+_VALUES, _VECTORS = np.linalg.eig(_INVERSE)
+_REAL = int(np.argmin(np.abs(_VALUES.imag)))
+_COMPLEX = int(np.argmax(_VALUES.imag))
+_MU, _NU = float(_VALUES[_REAL].real), complex(_VALUES[_COMPLEX])
+_TO_REAL, _TO_COMPLEX = np.linalg.inv(_VECTORS)[[_REAL, _COMPLEX]]
+_FROM_REAL, _FROM_COMPLEX = _VECTORS[:, _REAL], _VECTORS[:, _COMPLEX]
+_TO_REAL, _FROM_REAL = (_TO_REAL * _FROM_REAL[2]).real, (_FROM_REAL / _FROM_REAL[2]).real
+_ERROR = np.array([-13 - 7 * _ROOT, -13 + 7 * _ROOT, -1.0]) / 3
+# coefficients of s, s^2, s^3 of the polynomial through 0 and the three stages
+_POLYNOMIAL = np.linalg.inv(NODES[:, None] ** np.arange(1, 4))
+
+_MOST_ITERATIONS = 8
+_SMALLEST, _LARGEST = 0.1, 8.0
+
+
+class Stuck(Exception):
+    """No step is short enough: at ``time``, where the variables numbered ``worst`` resist."""
+
+    def __init__(self, time: float, worst: Array) -> None:
+        self.time, self.worst = time, worst
+        super().__init__("the step became too short")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One accepted step from ``start`` to ``end``, seconds; ``polynomial`` ``(3, size)`` gives what lies within."""
+
+    start: float
+    end: float
+    before: Array
+    after: Array
+    polynomial: Array
+
+    def at(self, times: Array) -> Array:
+        """Return the variables at ``times`` within the step, ``(len(times), size)``."""
+        s = (times - self.start) / (self.end - self.start)
+        return np.asarray(self.before + (s[:, None] ** np.arange(1, 4)) @ self.polynomial)
+
+
+class Radau:
+    """Steps through one smooth stretch after another; remembers the Jacobian and the size of signals."""
+
+    def __init__(self, system: System, relative: float, absolute: Array, *, most_steps: int) -> None:
+        """``relative`` is the error allowed in a step to each state, as a share of the largest value it has had,
+        beside ``absolute`` ``(size,)``."""
+        self._system = system
+        self._mass = system.mass
+        self._relative, self._absolute = relative, absolute
+        self._newton = max(1e-3, min(0.03, math.sqrt(relative)))
+        self._largest = np.zeros(system.size)
+        self._left = most_steps
+        self.steps = 0
+
+    def stretch(self, start: float, end: float, v: Array, first: float, longest: float) -> Iterator[Step]:
+        """Yield the steps from ``start`` to ``end`` seconds from ``v``; ``first`` and ``longest`` bound the step."""
+        system, mass = self._system, self._mass
+        # edges are approached from within: what lies at an edge itself belongs to either side
+        margin = min(1e-9 * (end - start), 4 * np.spacing(end) + 1e-12 * (end - start))
+        low, high = start + margin, end - margin
+        time, h = start, min(first, longest, end - start)
+        slope = system.rates(np.array([low]), v[None, :])[0]
+        jacobian, fresh, factored = system.jacobian(low, v), True, 0.0
+        last: Step | None = None
+        before_error = before_h = 0.0
+        rejected = False
+        factors: tuple[Factors, Factors] | None = None
+        self._largest = np.maximum(self._largest, np.abs(v))
+        while time < end:
+            h = min(h, longest)
+            if time + h * (1 + 1e-9) >= end:
+                h = end - time
+            elif time + 2 * h > end:
+                h = (end - time) / 2
+            shortest = 16 * np.spacing(max(time, end - start))
+            if h < shortest or self._left <= 0 or not np.isfinite(jacobian.data if not isinstance(jacobian, np.ndarray) else jacobian).all():
+                raise Stuck(time, self._worst(slope))
+            self._left -= 1
+            if factors is None or factored != h:
+                try:
+                    factors = Factors(shifted(jacobian, mass, _MU / h)), Factors(shifted(jacobian, mass, _NU / h))
+                except (RuntimeError, ValueError):
+                    raise Stuck(time, self._worst(slope)) from None
+                factored = h
+            times = np.clip(time + NODES * h, low, high)
+            guess = np.zeros((3, system.size)) if last is None else last.at(time + NODES * h) - v
+            scale = self._scale(v)
+            found = self._solve(factors, times, h, v, guess, scale)
+            if found is None:
+                if not fresh:
+                    jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
+                else:
+                    h, last = h / 4, None
+                continue
+            z, iterations, rate = found
+            after = v + z[2]
+            self._largest = np.maximum(self._largest, np.abs(after))
+            scale = self._scale(after)
+            rough = mass * (z.T @ _ERROR) / h
+            error = factors[0](slope + rough)
+            norm = self._norm(error, scale)
+            safety = 0.9 * (2 * _MOST_ITERATIONS + 1) / (2 * _MOST_ITERATIONS + iterations)
+            if norm > 1 and (rejected or last is None or norm < 50):
+                # what is fast beside the step spoils the first measure: a second pass removes it
+                again = system.rates(times[:1] * 0 + max(time, low), (v + error)[None, :])[0]
+                if np.isfinite(again).all():
+                    error = factors[0](again + rough)
+                    norm = self._norm(error, scale)
+            if not norm <= 1:
+                h *= max(_SMALLEST, safety * norm ** (-0.25)) if math.isfinite(norm) else _SMALLEST
+                rejected = True
+                if not fresh:
+                    jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
+                continue
+            growth = _LARGEST if norm == 0 else min(_LARGEST, safety * norm**-0.25)
+            if before_h and norm > 0 and before_error > 0:
+                growth = min(growth, safety * h / before_h * (before_error / norm) ** 0.25 * norm**-0.25)
+            before_error, before_h = max(norm, 1e-2), h
+            last = Step(time, time + h if time + h < end * (1 - 1e-15) else end, v, after, _POLYNOMIAL @ z)
+            self.steps += 1
+            yield last
+            time, v = last.end, after
+            slope = system.rates(np.array([min(max(time, low), high)]), v[None, :])[0]
+            if rejected:
+                growth = min(growth, 1.0)
+            rejected = False
+            growth = max(growth, _SMALLEST)
+            if iterations > 2 and rate > 1e-3:
+                jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
+            else:
+                fresh = False
+                if 1.0 <= growth < 1.2:
+                    growth = 1.0
+            h *= growth
+
+    def _scale(self, v: Array) -> Array:
+        return np.asarray(self._absolute + self._relative * np.maximum(self._largest, np.abs(v)))
+
+    def _norm(self, error: Array, scale: Array) -> float:
+        """The worst state counts: a mean would let one signal of many go wrong."""
+        states = self._system.states
+        if not states:
+            return 0.0 if np.isfinite(error).all() else math.inf
+        return float(np.max(np.abs(error[:states]) / scale[:states]))
+
+    def _worst(self, slope: Array) -> Array:
+        bad = np.flatnonzero(~np.isfinite(slope))
+        if len(bad):
+            return bad[:3]
+        return np.argsort(-np.abs(slope) / np.maximum(self._largest, 1e-6))[:3]
+
+    def _solve(
+        self, factors: tuple[Factors, Factors], times: Array, h: float, v: Array, z: Array, scale: Array
+    ) -> tuple[Array, int, float] | None:
+        """Simplified Newton for the three stages: increments ``(3, size)``, iterations and rate, or ``None``."""
+        system, mass = self._system, self._mass
+        w_real, w_complex = _TO_REAL @ z, _TO_COMPLEX @ z
+        before, rate = math.inf, 0.0
+        for iteration in range(1, _MOST_ITERATIONS + 1):
+            slopes = system.rates(times, v + z)
+            if not np.isfinite(slopes).all():
+                return None
+            d_real = factors[0](_TO_REAL @ slopes - mass * w_real * (_MU / h))
+            d_complex = factors[1](_TO_COMPLEX @ slopes - mass * w_complex * (_NU / h))
+            w_real, w_complex = w_real + d_real, w_complex + d_complex
+            change = np.outer(_FROM_REAL, d_real) + 2 * np.outer(_FROM_COMPLEX, d_complex).real
+            z = np.outer(_FROM_REAL, w_real) + 2 * np.outer(_FROM_COMPLEX, w_complex).real
+            size = float(np.max(np.abs(change) / scale)) if change.size else 0.0
+            if not math.isfinite(size):
+                return None
+            if size == 0.0:
+                return z, iteration, rate
+            if iteration > 1:
+                rate = size / before
+                if rate >= 1 or rate ** (_MOST_ITERATIONS - iteration) / (1 - rate) * size > self._newton:
+                    return None if size > self._newton else (z, iteration, rate)
+                if rate / (1 - rate) * size < self._newton:
+                    return z, iteration, rate
+            elif size < 1e-3 * self._newton:
+                return z, iteration, rate
+            before = size
+        return None

@@ -1,0 +1,217 @@
+"""The differential-algebraic system in numbers: residuals, Jacobian and signals in float64, for solvers of any step.
+
+    M v' = F(t, v),     v = (x, z),     M = diag(1 for a state, 0 for an algebraic unknown)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import lu_factor, lu_solve
+from scipy.sparse.linalg import splu
+
+from netc.ir import build
+from netc.ir.derivative import tangents
+from netc.ir.interpret import Array, evaluate
+from netc.ir.nodes import Expr, Input, Parameter, State, Time, Unknown, postorder
+from netc.ir.program import Program
+from netc.ir.sparsity import column_groups, dependence
+from netc.optimise.rewriting import Rewriter
+from netc.runtime.evaluator import Evaluator
+
+DENSE = 300
+"""Most variables whose matrices are kept dense."""
+
+
+class System:
+    """A whole circuit as ``M v' = F(t, v)`` with its own values and inputs.
+
+    Unknowns that have an expression are put in; the others are variables beside the states.
+
+    Args:
+        dae: any program, with algebraic blocks or without.
+        inputs: value of every input of mode amplitude, or one number for all.
+        values: physical values by parameter block that replace the program's own.
+    """
+
+    def __init__(self, dae: Program, *, inputs: Any = 1.0, values: Mapping[str, Any] | None = None) -> None:
+        self.program = dae
+        self._fixed: dict[Expr, Array] = {}
+        for block in dae.parameters:
+            value = np.asarray((values or {}).get(block.name, block.values), dtype=np.float64)
+            self._fixed[Parameter(block.name, len(value))] = value
+        driven = np.broadcast_to(np.asarray(inputs, dtype=np.float64), (sum(b.size for b in dae.inputs),))
+        for inlet in dae.inputs:
+            self._fixed[Input(inlet.name, inlet.size)] = driven[: inlet.size]
+            driven = driven[inlet.size :]
+
+        replaced: dict[Expr, Expr] = {}
+        rewrite = Rewriter(replaced.get)
+        unknowns: list[Expr] = []
+        names: list[str] = [lane for block in dae.states for lane in block.lanes]
+        units: list[str] = [block.unit for block in dae.states for _ in block.lanes]
+        residuals: list[Expr] = []
+        for blocks in dae.algebraic:
+            if blocks.explicit is not None:
+                replaced[blocks.unknowns[0]] = build.widen(rewrite(blocks.explicit), blocks.unknowns[0].size)
+                continue
+            unknowns += blocks.unknowns
+            residuals += [rewrite(r) for r in blocks.residuals]
+            for unknown, lanes in zip(blocks.unknowns, blocks.lanes, strict=True):
+                names += lanes
+                is_current = isinstance(unknown, Unknown) and unknown.name.startswith("i_")
+                units += ["A" if is_current else "V"] * len(lanes)
+        self.names, self.units = tuple(names), tuple(units)
+        self.leaves: tuple[Expr, ...] = (*(State(b.name, b.size) for b in dae.states), *unknowns)
+        self.sizes = [leaf.size for leaf in self.leaves]
+        self.size = sum(self.sizes)
+        self.states = sum(block.size for block in dae.states)
+        self._ends = np.cumsum([0, *self.sizes])
+        self._functions = (*(rewrite(b.derivative) for b in dae.states), *residuals)
+        self._initial = [rewrite(b.initial) for b in dae.states]
+        self._rewrite = rewrite
+        self._evaluate = Evaluator(self._functions, self._fixed, (Time(), *self.leaves))
+
+    @property
+    def mass(self) -> Array:
+        """The diagonal of ``M``, ``(size,)``."""
+        return (np.arange(self.size) < self.states).astype(np.float64)
+
+    def initial(self) -> Array:
+        """Return the states' initial values with algebraic unknowns at 0, ``(size,)``; not yet consistent."""
+        around = {**self._fixed, Time(): np.zeros(1)}
+        start = np.zeros(self.size)
+        for k, expr in enumerate(self._initial):
+            free = any(isinstance(node, Unknown) for node in postorder(expr))
+            start[self._ends[k] : self._ends[k + 1]] = 0.0 if free else evaluate([expr], around)[0]
+        return start
+
+    def rates(self, times: Array, v: Array) -> Array:
+        """Return ``F``, ``(batch, size)``, for times ``(batch,)`` and variables ``(batch, size)``."""
+        found = self._evaluate(times[:, None], *self._split(v))
+        return self._joined(found, len(v))
+
+    def jacobian(self, time: float, v: Array) -> Any:
+        """Return ``dF/dv`` at one point ``(size,)``: an array up to :data:`DENSE` variables, else a sparse matrix."""
+        rows, columns, group_of, seeds, evaluator = self._linear
+        groups = int(group_of.max(initial=-1)) + 1
+        directions = (group_of[None, :] == np.arange(groups)[:, None]).astype(np.float64)
+        found = evaluator(np.full((1, 1), time), *self._split(v[None, :]), *self._split(directions))
+        products = self._joined(found, groups)
+        entries = products[group_of[columns], rows]
+        if self.size <= DENSE:
+            result = np.zeros((self.size, self.size))
+            result[rows, columns] = entries
+            return result
+        return sparse.csc_matrix((entries, (rows, columns)), shape=(self.size, self.size))
+
+    def observer(self, names: Sequence[str]) -> Observer:
+        """Return what computes signals by name; ``ValueError`` for a name the circuit does not have."""
+        return Observer(self, names)
+
+    def rewritten(self, exprs: Sequence[Expr]) -> list[Expr]:
+        """Return expressions of the program with the unknowns that have expressions put in."""
+        return [self._rewrite(e) for e in exprs]
+
+    def of_variables(self, exprs: Sequence[Expr]) -> Evaluator:
+        """Return an evaluator of rewritten expressions as functions of time and variables."""
+        return Evaluator(exprs, self._fixed, (Time(), *self.leaves))
+
+    def of_time(self, exprs: Sequence[Expr]) -> Evaluator:
+        """Return an evaluator of expressions that depend on the time alone."""
+        return Evaluator(exprs, self._fixed, (Time(),))
+
+    @property
+    def functions(self) -> tuple[Expr, ...]:
+        """What ``F`` consists of."""
+        return self._functions
+
+    def split(self, v: Array) -> list[Array]:
+        """Return ``v`` ``(batch, size)`` by leaf."""
+        return self._split(v)
+
+    def _split(self, v: Array) -> list[Array]:
+        return [v[:, a:b] for a, b in zip(self._ends[:-1], self._ends[1:], strict=True)]
+
+    def _joined(self, parts: Sequence[Array], batch: int) -> Array:
+        result = np.empty((batch, self.size))
+        for part, a, b in zip(parts, self._ends[:-1], self._ends[1:], strict=True):
+            result[:, a:b] = part
+        return result
+
+    @cached_property
+    def _linear(self) -> tuple[Array, Array, Array, tuple[Expr, ...], Evaluator]:
+        """Rows and columns of the Jacobian's entries, the group of each column, and what computes the products."""
+        blocks = []
+        for function, target in zip(self._functions, self.leaves, strict=True):
+            row = []
+            for leaf in self.leaves:
+                found = dependence(function, leaf)
+                if found is None:
+                    found = sparse.csr_matrix((target.size, leaf.size), dtype=bool)
+                row.append(found if found.shape[0] == target.size else found[np.zeros(target.size, dtype=int)])
+            blocks.append(row)
+        pattern = sparse.bmat(blocks, format="csr") if blocks else sparse.csr_matrix((0, 0), dtype=bool)
+        group_of = np.full(self.size, -1)
+        for number, members in enumerate(column_groups(pattern)):
+            group_of[members] = number
+        rows, columns = pattern.nonzero()
+        seeds = tuple(Unknown(f"direction of {k}", leaf.size) for k, leaf in enumerate(self.leaves))
+        moved = tangents(self._functions, dict(zip(self.leaves, seeds, strict=True)))
+        evaluator = Evaluator(moved, self._fixed, (Time(), *self.leaves, *seeds))
+        return rows, columns, group_of, seeds, evaluator
+
+
+class Observer:
+    """Signals by name as functions of time and variables."""
+
+    def __init__(self, system: System, names: Sequence[str]) -> None:
+        observables = system.program.observables
+        place = {name: (k, lane) for k, block in enumerate(observables) for lane, name in enumerate(block.lanes)}
+        missing = [name for name in names if name not in place]
+        if missing:
+            raise ValueError(f"there is no signal {missing[0]!r} to observe")
+        used = sorted({place[name][0] for name in names})
+        self._system = system
+        self._picked = [(used.index(place[name][0]), place[name][1]) for name in names]
+        self._lanes = [len(observables[k].lanes) for k in used]
+        self._evaluate = system.of_variables(system.rewritten([observables[k].value for k in used]))
+
+    def __len__(self) -> int:
+        """Number of signals."""
+        return len(self._picked)
+
+    def __call__(self, times: Array, v: Array) -> Array:
+        """Return ``(batch, names)`` for times ``(batch,)`` and variables ``(batch, size)``."""
+        found = self._evaluate(times[:, None], *self._system.split(v))
+        wide = [np.broadcast_to(x, (len(v), lanes)) for x, lanes in zip(found, self._lanes, strict=True)]
+        return np.stack([wide[k][:, lane] for k, lane in self._picked], axis=1) if wide else np.zeros((len(v), 0))
+
+
+class Factors:
+    """``matrix`` factored once, for any number of right-hand sides."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._dense = isinstance(matrix, np.ndarray)
+        self._factors = lu_factor(matrix, check_finite=False) if self._dense else splu(sparse.csc_matrix(matrix))
+
+    def __call__(self, right: Array) -> Array:
+        """Return ``y`` with ``matrix @ y = right``, both ``(size,)``."""
+        if self._dense:
+            return np.asarray(lu_solve(self._factors, right, check_finite=False))
+        return np.asarray(self._factors.solve(right))
+
+
+def shifted(jacobian: Any, mass: Array, scale: complex) -> Any:
+    """Return ``scale * M - jacobian``."""
+    if isinstance(jacobian, np.ndarray):
+        result = (-jacobian).astype(np.result_type(jacobian, type(scale)))
+        diagonal = np.arange(len(mass))
+        result[diagonal, diagonal] += scale * mass
+        return result
+    return sparse.csc_matrix(sparse.diags(scale * mass) - jacobian)
+

@@ -1,0 +1,270 @@
+"""Transients solved to an error instead of at a step: variable implicit steps that stop at every edge of a source.
+
+The answer is measured against itself: the run is repeated with a tighter tolerance until the two differ by less than
+the error asked for.  Nothing here is differentiable; see :mod:`netc.discretise` for steps that are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.diagnostics import NetcError
+from netc.ir.interpret import Array
+from netc.ir.program import Program
+from netc.runtime.breakpoints import breakpoints
+from netc.runtime.radau import Radau, Stuck
+from netc.runtime.system import Factors, Observer, System, shifted
+
+LARGEST = 5000
+"""Most states and algebraic unknowns together."""
+
+WANTED = 1e-3
+"""Error that is good enough, root mean square over the range of each signal."""
+ACCEPTED = 1e-2
+"""Error beyond which there is no result."""
+
+_TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+_ABSOLUTE = {"V": 1e-10, "A": 1e-13}
+_MOST_STEPS = 400_000
+_LEAST_STEPS = 50  # of the whole run, as in SPICE
+_FIRST = 1e-3  # share of a stretch
+_SETTLING = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Signals ``(rows, names)`` at ``times`` ``(rows,)`` seconds.
+
+    ``error`` is the estimated error of the worst signal, root mean square over its range; ``steps`` and ``edges``
+    count what it took.
+    """
+
+    times: Array
+    names: tuple[str, ...]
+    values: Array
+    error: float
+    steps: int
+    edges: int
+
+
+def solve(
+    program: Program,
+    times: Array,
+    observe: Sequence[str],
+    *,
+    wanted: float = WANTED,
+    accepted: float = ACCEPTED,
+) -> Solution:
+    """Return the signals ``observe`` at ``times`` (ascending, from 0) as exactly as ``wanted`` says.
+
+    Args:
+        program: with algebraic blocks or without; nothing drives it but its own sources.
+        times: seconds, ``(rows,)``.
+        observe: names of signals.
+        wanted: estimated error at which the run is done.
+        accepted: estimated error up to which there is a result.
+
+    Raises:
+        NetcError: where no solution can be followed, or the error stays above ``accepted``.
+    """
+    system = System(program)
+    if system.size > LARGEST:
+        raise NetcError(
+            f"{system.size:,} states and nodes are more than the {LARGEST:,} that are solved at once",
+            hint="choose an integrator by name, such as --integrator trapezoidal",
+        )
+    observer = system.observer(observe)
+    tstop = float(times[-1])
+    watched = [block.value for block in program.observables]
+    edges = breakpoints(system, [*system.functions, *system.rewritten(watched)], tstop)
+    start = consistent(system, system.initial(), 0.0)
+    coarse: Array | None = None
+    error, steps = math.inf, 0
+    problem: Stuck | None = None
+    for tolerance in _TOLERANCES:
+        try:
+            fine, steps = _run(system, observer, times, edges, start, tolerance)
+        except Stuck as stuck:
+            problem = stuck
+            coarse = None
+            continue
+        if coarse is not None:
+            error = difference(fine, coarse)
+            if error <= wanted:
+                break
+        coarse = fine
+    if coarse is None:
+        assert problem is not None
+        raise _unsolved(system, problem)
+    if not error <= accepted:
+        raise NetcError(
+            f"the result still changes by {error:.2g} of a signal's range when the tolerance is tightened to "
+            f"{_TOLERANCES[-1]:g}: this circuit is too sensitive to be followed for {tstop:g} s",
+            hint="simulate a shorter time with --tstop, or choose a step and an integrator by name",
+        )
+    return Solution(times, tuple(observe), fine, error, steps, len(edges))
+
+
+def difference(a: Array, b: Array) -> float:
+    """Return the largest root mean square difference of two tables ``(rows, names)`` over the range of each column."""
+    if not a.size:
+        return 0.0
+    span = np.ptp(a, axis=0)
+    level = np.max(np.abs(a), axis=0)
+    span = np.where(span > 1e-6 * level + 1e-9, span, np.maximum(level, 1e-6))
+    return float(np.max(np.sqrt(np.mean((a - b) ** 2, axis=0)) / span))
+
+
+def _run(
+    system: System, observer: Observer, times: Array, edges: Array, start: Array, tolerance: float
+) -> tuple[Array, int]:
+    absolute = np.array([_ABSOLUTE.get(unit, 1e-10) for unit in system.units]) * (tolerance / 1e-6)
+    solver = Radau(system, tolerance, absolute, most_steps=_MOST_STEPS + 20 * len(edges))
+    rows = np.empty((len(times), len(observer)))
+    tstop = float(edges[-1])
+    v, row = start, 0
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        inside = a + min(1e-9 * (b - a), 4 * np.spacing(b) + 1e-12 * (b - a))
+        v = consistent(system, v, inside)
+        while row < len(times) and times[row] <= a:
+            rows[row] = observer(times[row : row + 1], v[None, :])[0]
+            row += 1
+        for step in solver.stretch(float(a), float(b), v, _FIRST * (b - a), tstop / _LEAST_STEPS):
+            end = int(np.searchsorted(times, step.end * (1 + 1e-12), side="right"))
+            if end > row:
+                here = times[row:end]
+                rows[row:end] = observer(here, step.at(np.minimum(here, step.end)))
+                row = end
+            v = step.after
+    if row < len(times):
+        rows[row:] = observer(times[row:], np.repeat(v[None, :], len(times) - row, axis=0))
+    if not np.isfinite(rows).all():
+        raise Stuck(tstop, np.zeros(0, dtype=np.int64))
+    return rows, solver.steps
+
+
+def consistent(system: System, v: Array, time: float) -> Array:
+    """Return ``v`` with its algebraic unknowns solved for at ``time``, the states as they are.
+
+    Damped Newton from the unknowns as given; where that does not do, along a path on which conductances to where it
+    starts are taken away.
+
+    Raises:
+        NetcError: where no solution is found.
+    """
+    if system.size == system.states:
+        return v
+    with np.errstate(all="ignore"):
+        found = _algebraic(system, v, time, v, 0.0)
+        if found is None:
+            found, guess, pull = None, v, 1.0
+            for _ in range(_SETTLING):
+                step = _algebraic(system, guess, time, v, pull)
+                if step is None:
+                    break
+                guess, pull = step, pull / 3
+                if pull < 1e-14:
+                    found = _algebraic(system, guess, time, v, 0.0)
+                    break
+    if found is None:
+        g = system.rates(np.array([time]), v[None, :])[0, system.states :]
+        worst = system.states + np.argsort(-np.nan_to_num(np.abs(g), nan=np.inf))[:3]
+        raise NetcError(
+            f"no voltages satisfy the circuit's equations at t = {time:g} s near {_named(system, worst)}",
+            hint="add the parasitic capacitance of these nodes to ground",
+        )
+    return found
+
+
+def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float) -> Array | None:
+    """Newton's method for the unknowns, each held to ``anchor`` by a conductance ``pull``; ``None`` if it fails."""
+    n, t = system.states, np.array([time])
+    v = v.copy()
+
+    def residual(at: Array) -> Array:
+        return np.asarray(system.rates(t, at[None, :])[0, n:] - pull * (at[n:] - anchor[n:]))
+
+    g = residual(v)
+    for _ in range(_SETTLING):
+        if not np.isfinite(g).all():
+            return None
+        jacobian = system.jacobian(time, v)[n:, n:]
+        if pull:
+            jacobian = jacobian - pull * np.eye(system.size - n)
+        try:
+            step = Factors(jacobian)(-g)
+        except (RuntimeError, ValueError):
+            return None
+        if not np.isfinite(step).all():
+            return None
+        if np.all(np.abs(step) <= 1e-12 * np.abs(v[n:]) + 1e-15):
+            return v
+        weight = np.maximum(np.abs(np.asarray(jacobian if isinstance(jacobian, np.ndarray) else jacobian.toarray())).max(axis=1), 1e-300)
+        size, damping = np.max(np.abs(g) / weight), 1.0
+        while damping > 1e-6:
+            trial = v.copy()
+            trial[n:] += damping * step
+            at_trial = residual(trial)
+            if np.isfinite(at_trial).all() and (
+                np.max(np.abs(at_trial) / weight) <= (1 - 1e-4 * damping) * size or damping * np.max(np.abs(step)) < 1e-9
+            ):
+                break
+            damping /= 2
+        else:
+            return v if size < 1e-12 else None
+        v, g = trial, at_trial
+    return None
+
+
+def on_grid(
+    program: Program, times: Array, observe: Sequence[str], *, tolerance: float = 1e-9
+) -> Array:
+    """Return the signals ``(rows, names)`` of backward Euler on the points ``times`` (ascending, from 0).
+
+    The first row is the start.  Every step is solved by Newton's method down to ``tolerance`` of each variable.
+
+    Raises:
+        NetcError: where a step has no solution.
+    """
+    system = System(program)
+    observer = system.observer(observe)
+    mass = system.mass
+    v = consistent(system, system.initial(), float(times[0]))
+    rows = np.empty((len(times), len(observer)))
+    rows[0] = observer(times[:1], v[None, :])[0]
+    largest = np.abs(v)
+    for k in range(1, len(times)):
+        time, h = float(times[k]), float(times[k] - times[k - 1])
+        at = times[k : k + 1]
+        guess = v.copy()
+        for _ in range(_SETTLING):
+            defect = system.rates(at, guess[None, :])[0] - mass * (guess - v) / h
+            matrix = shifted(system.jacobian(time, guess), mass, 1.0 / h)
+            step = Factors(matrix)(defect) if np.isfinite(defect).all() else np.full(system.size, np.nan)
+            if not np.isfinite(step).all():
+                raise NetcError(f"backward Euler has no solution at t = {time:g} s on this grid")
+            guess = guess + step
+            largest = np.maximum(largest, np.abs(guess))
+            if np.all(np.abs(step) <= tolerance * largest + 1e-15):
+                break
+        else:
+            raise NetcError(f"backward Euler has no solution at t = {time:g} s on this grid")
+        v = guess
+        rows[k] = observer(at, v[None, :])[0]
+    return rows
+
+
+def _unsolved(system: System, stuck: Stuck) -> NetcError:
+    where = f" near {_named(system, stuck.worst)}" if len(stuck.worst) else ""
+    return NetcError(
+        f"no step is short enough at t = {stuck.time:g} s{where}: the solution jumps, or grows without bound",
+        hint="look for a source that jumps with a voltage it changes itself, or choose an integrator by name",
+    )
+
+
+def _named(system: System, numbers: Array) -> str:
+    return ", ".join(dict.fromkeys(system.names[k] for k in numbers.tolist()))
