@@ -291,10 +291,10 @@ def _solve(node: Solve, matrix: Array, b: Array) -> Array:
 def _newton(node: Newton, guess: Array, *operands: Array) -> Array:
     order = [n for n in postorder(node.step) if not isinstance(n, Hole)]
     holes = {n.number: n for n in postorder(node.step) if isinstance(n, Hole)}
-    given = {holes[k]: x for k, x in enumerate(operands, start=2) if k in holes}
+    given: dict[Expr, Array] = {holes[k]: x for k, x in enumerate(operands, start=2) if k in holes}
 
     def step(z: Array, point: Array) -> Array:
-        here: dict[Expr, Array] = dict(given)
+        here = dict(given)
         here |= {holes[k]: x for k, x in ((0, z), (1, point)) if k in holes}
         for inner in order:
             here[inner] = _value(inner, here)

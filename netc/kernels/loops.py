@@ -21,7 +21,6 @@ from netc.ir.nodes import (
     Input,
     Interpolate,
     MatVec,
-    Parameter,
     Rate,
     ScatterAdd,
     State,
