@@ -24,6 +24,19 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 
 
+_DIALECT = f"{__name__}.dialect"
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str) -> None:
+    """Keep the dialect for :func:`read_deck`: every command that has a deck has it, and none does more with it."""
+    context.meta[_DIALECT] = value
+
+
+def dialect_of(context: click.Context | None) -> str:
+    """Return the dialect the running command was given."""
+    return str(context.meta.get(_DIALECT, "ngspice")) if context is not None else "ngspice"
+
+
 def deck_options(command: _F) -> _F:
     """Add the deck argument and the options of reading one."""
     for add in (
@@ -36,6 +49,15 @@ def deck_options(command: _F) -> _F:
             type=FILE,
             metavar="DIR",
             help="Folder that .include and .lib may read from, besides the deck's own (repeatable).",
+        ),
+        click.option(
+            "--dialect",
+            type=click.Choice(["ngspice", "ltspice", "hspice", "pspice"]),
+            default="ngspice",
+            show_default=True,
+            expose_value=False,
+            callback=_remember,
+            help="The simulator the deck is written for.",
         ),
         click.argument("deck", type=FILE),
     ):
@@ -109,7 +131,8 @@ def read_deck(deck: Path, include_directories: Sequence[Path], lenient: bool) ->
     """Return the deck's compilation, parsed, elaborated and lowered, after printing what there is to remark."""
     from netc.compiler import compile_deck
 
-    compilation = compile_deck(deck, include_directories=include_directories, lenient=lenient)
+    dialect = dialect_of(click.get_current_context(silent=True))
+    compilation = compile_deck(deck, include_directories=include_directories, lenient=lenient, dialect=dialect)
     try:
         _ = compilation.dae
     finally:

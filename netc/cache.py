@@ -56,6 +56,7 @@ class Request:
     lenient: bool = False
     disable: tuple[str, ...] = ()
     kind: str = "program"
+    dialect: str = "ngspice"
 
 
 @dataclass(slots=True)
@@ -182,7 +183,7 @@ def _unpack(data: bytes, request: Request, text: bytes) -> Compiled:
 def _key(request: Request, text: bytes, *, alone: bool) -> str:
     """Name an entry: of a deck that stands alone by its text, of another by its place as well."""
     place = [] if alone else [str(request.path), os.getcwd(), *request.include_directories]
-    asked = [_FORMAT, request.kind, request.lenient, sorted(set(request.disable)), place]
+    asked = [_FORMAT, request.kind, request.dialect, request.lenient, sorted(set(request.disable)), place]
     versions = [own_source(), sys.version, np.__version__, sys.byteorder]
     return _digest(json.dumps([*asked, *versions]).encode() + b"\0" + text)
 

@@ -43,8 +43,10 @@ class Compilation:
         lenient: bool = False,
         disable: Sequence[str] = (),
         cache: DeckCache | None = None,
+        dialect: str = "ngspice",
     ) -> None:
         """See :func:`compile_deck`."""
+        self.dialect = dialect
         self.path = Path(path)
         self._include_directories = tuple(include_directories)
         self._lenient = lenient
@@ -61,7 +63,10 @@ class Compilation:
         try:
             with _no_collection():
                 self._readable = parse_deck(
-                    self.path, include_directories=self._include_directories, lenient=self._lenient
+                    self.path,
+                    include_directories=self._include_directories,
+                    lenient=self._lenient,
+                    dialect=self.dialect,
                 )
         except ParseError as error:
             self._readable = error.deck
@@ -124,7 +129,7 @@ class Compilation:
 
     def _request(self, kind: str) -> Request:
         folders = tuple(str(Path(folder).absolute()) for folder in self._include_directories)
-        return Request(self.path, folders, self._lenient, self._disable, kind)
+        return Request(self.path, folders, self._lenient, self._disable, kind, self.dialect)
 
     def _keep(self, kind: str, program: Program) -> Program:
         if self._cache is not None:
@@ -279,6 +284,7 @@ def compile_deck(
     lenient: bool = False,
     disable: Sequence[str] = (),
     cache: DeckCache | None = None,
+    dialect: str = "ngspice",
 ) -> Compilation:
     """Return the :class:`Compilation` of the deck at ``path``; nothing is read before it is asked for.
 
@@ -288,5 +294,13 @@ def compile_deck(
         lenient: warn of analyses that are no transient instead of refusing them.
         disable: names of passes of :data:`netc.optimise.PASSES` to leave out.
         cache: where programs are kept from run to run; nowhere when ``None``.
+        dialect: one of :data:`netc.parse.dialects.DIALECTS`.
     """
-    return Compilation(path, include_directories=include_directories, lenient=lenient, disable=disable, cache=cache)
+    return Compilation(
+        path,
+        include_directories=include_directories,
+        lenient=lenient,
+        disable=disable,
+        cache=cache,
+        dialect=dialect,
+    )

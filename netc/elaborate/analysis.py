@@ -9,6 +9,7 @@ import netc.parse.ast as ast
 from netc.elaborate.circuit import Circuit
 from netc.elaborate.scopes import Scope
 from netc.ir.program import Timing
+from netc.parse.dialects import dialect_hint
 
 
 def _words(text: str) -> frozenset[str]:
@@ -104,7 +105,9 @@ def _timing(card: ast.Tran, scope: Scope) -> Timing | None:
     context = scope.context
     if not 2 <= len(card.arguments) <= 4:
         context.error(
-            f".tran takes 2 to 4 numbers, {len(card.arguments)} given", card.span, ".tran tstep tstop [tstart [tmax]]"
+            f".tran takes 2 to 4 numbers, {len(card.arguments)} given",
+            card.span,
+            ".tran tstep tstop [tstart [tmax]]; " + dialect_hint("ltspice"),
         )
         return None
     numbers = [context.number(scope.value(argument)) for argument in card.arguments]
@@ -114,7 +117,8 @@ def _timing(card: ast.Tran, scope: Scope) -> Timing | None:
     whats = ("step", "stop time", "start time", "maximum step")
     for what, number, argument in zip(whats, numbers, card.arguments, strict=False):
         if number < 0 or (number == 0 and what in ("step", "stop time")):
-            context.error(f"the {what} of .tran must be above 0, not {number:g} s", argument.span)
+            hint = dialect_hint("ltspice", "pspice") if what == "step" and number == 0 else None
+            context.error(f"the {what} of .tran must be above 0, not {number:g} s", argument.span, hint)
             good = False
     start = numbers[2] if len(numbers) > 2 else 0.0
     if good and start >= numbers[1]:

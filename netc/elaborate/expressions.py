@@ -21,6 +21,7 @@ from netc.elaborate.functions import (
 )
 from netc.ir.build import select
 from netc.ir.nodes import Const, Expr, Slot, Time
+from netc.parse.dialects import known_elsewhere
 
 _POWERS = frozenset({"pow", "pwr"})
 
@@ -209,9 +210,8 @@ class Translator(ABC):
             place = ".param and element values" if elsewhere is NUMBER_FUNCTIONS else "B, E and G expressions"
             return self.fail(f"{node.function}() is known only in {place}", node.span)
         known = {*self.functions, *env.definition.visible_functions()}
-        return self.fail(
-            f"unknown function {node.function!r}", node.span, close_match(node.function, known, "the function")
-        )
+        hint = known_elsewhere(node.function) or close_match(node.function, known, "the function")
+        return self.fail(f"unknown function {node.function!r}", node.span, hint)
 
     def _wrong_count(self, node: ast.Call, wanted: int) -> Expr:
         plural = "" if wanted == 1 else "s"

@@ -10,6 +10,7 @@ from netc.elaborate.context import NAN, Context, as_expr, as_value, close_match
 from netc.elaborate.scopes import Definition, Scope
 from netc.ir.build import add, div, mul, sub
 from netc.ir.nodes import Const, Expr
+from netc.parse.dialects import setting_hint
 
 _ON_THE_CARD = {
     "R": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "l", "w", "ac"}),
@@ -33,7 +34,7 @@ def known_parameters(context: Context, card: ast.Passive) -> bool:
     good = True
     for position, (name, value) in enumerate(card.parameters):
         if name not in known:
-            hint = close_match(name, known, "the parameter")
+            hint = setting_hint(name) or close_match(name, known, "the parameter")
             context.error(f"unknown parameter {name!r} of a {_NAMES[kind]}", value.span, hint)
             good = False
         elif any(name == earlier for earlier, _ in card.parameters[:position]):

@@ -400,7 +400,8 @@ class Search:
 class Deck:
     """A parsed deck: title, cards in order, the source lines by file name, warnings and notes.
 
-    ``searches`` are all places where included files were looked for, in that order.
+    ``searches`` are all places where included files were looked for, in that order.  ``dialect`` is what the lines are
+    written in; the cards have ngspice's meaning.
     """
 
     path: str
@@ -409,6 +410,7 @@ class Deck:
     sources: dict[str, Sequence[str]]
     diagnostics: list[Diagnostic] = field(default_factory=list)
     searches: tuple[Search, ...] = ()
+    dialect: str = "ngspice"
 
     def walk(self) -> Iterator[Card]:
         """Yield every card in order, those of included files in place; subcircuit bodies are not entered."""

@@ -12,6 +12,7 @@ from lark.exceptions import UnexpectedInput
 from netc.diagnostics import Diagnostics, NetcError
 from netc.parse import ast
 from netc.parse.cards import CardBuilder
+from netc.parse.dialects import NGSPICE, Dialect
 from netc.parse.dispatch import STARTS
 from netc.parse.expressions import NESTING_LIMIT, SIZE_LIMIT, bracket_too_deep, expressions_of, too_deep, too_large
 from netc.parse.lines import BLANKS, LogicalLine, fold
@@ -32,9 +33,13 @@ def grammar() -> Lark:
     return Lark(text, parser="lalr", lexer="contextual", start=STARTS)
 
 
-def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics) -> Any:
+def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics, dialect: Dialect = NGSPICE) -> Any:
     """Parse ``line`` by the rule ``start``; ``None`` if it is wrong, which has then been recorded."""
     text = line.text
+    if '"' in text and "'" not in text:
+        text = text.replace('"', "'")  # double quotes enclose an expression as well
+    if dialect.greek_mu:
+        text = text.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
     if len(text) > LENGTH_LIMIT:
         diagnostics.error(f"this card is longer than {LENGTH_LIMIT:,} characters", line.whole)
         return None
@@ -53,7 +58,7 @@ def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics) -> Any:
         problem = explain(error, text)
         diagnostics.error(problem.message, line.span(problem.start, problem.length), problem.hint)
         return None
-    builder = CardBuilder(line, diagnostics)
+    builder = CardBuilder(line, diagnostics, dialect)
     card = builder.transform(tree)
     if builder.failed:
         return None

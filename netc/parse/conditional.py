@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from netc.diagnostics import Diagnostics, Span
 from netc.parse import ast
 from netc.parse.card import parse_line
+from netc.parse.dialects import Dialect
 from netc.parse.lines import LogicalLine
 
 CONDITIONS = frozenset({".if", ".elseif", ".else", ".endif"})
@@ -29,7 +30,9 @@ class OpenConditional:
         self._branches: list[ast.Branch] = []
         self._head: ast.Branch | None = None
 
-    def branch(self, line: LogicalLine, span: Span, cards: list[ast.Card], diagnostics: Diagnostics) -> None:
+    def branch(
+        self, line: LogicalLine, span: Span, cards: list[ast.Card], diagnostics: Diagnostics, dialect: Dialect
+    ) -> None:
         """Begin the branch of ``.if``, ``.elseif`` or ``.else``; ``cards`` are those of the branch before."""
         self._close(cards)
         word = line.text[: span.length]
@@ -40,10 +43,10 @@ class OpenConditional:
             return
         if not line.text[span.length :].strip():
             diagnostics.error(f"{word} has no condition", span, f"expected {word} (a == b)")
-        elif line.text[span.length :].lstrip()[0] not in "({":
+        elif not dialect.free_conditions and not line.text[span.length :].lstrip().startswith("("):
             diagnostics.error(f"the condition of {word} stands in parentheses", span, f"write {word} (...)")
         else:
-            head = parse_line(line, "condition", diagnostics)
+            head = parse_line(line, "condition", diagnostics, dialect)
             if isinstance(head, ast.Branch):
                 self._head = head
                 return

@@ -13,12 +13,14 @@ from netc.parse import ast
 from netc.parse.card import parse_line
 from netc.parse.conditional import CONDITIONS, OpenConditional, refuse_unconditional
 from netc.parse.control import ControlBlocks
+from netc.parse.dialects import DIALECTS, NGSPICE, Dialect, dialect_hint
 from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED_ELEMENTS
 from netc.parse.fast import FastReader
 from netc.parse.include import Includes
 from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
 from netc.parse.models import resolve_models
 from netc.parse.source import read_lines, split_lines
+from netc.parse.translate import translate
 
 _SUPPORTED = "supported are R C L K V I B E F G H D M Q J S W X"
 
@@ -32,7 +34,12 @@ class ParseError(NetcError):
 
 
 def parse_deck(
-    path: str | Path, *, include_directories: Sequence[str | Path] = (), lenient: bool = False, fast: bool = True
+    path: str | Path,
+    *,
+    include_directories: Sequence[str | Path] = (),
+    lenient: bool = False,
+    fast: bool = True,
+    dialect: str = "ngspice",
 ) -> ast.Deck:
     """Read and parse the deck in the file ``path``.
 
@@ -42,13 +49,15 @@ def parse_deck(
             netc's models.
         lenient: make analyses that are no transient warnings instead of errors.
         fast: read plain cards by a regular expression instead of the grammar; the result is the same.
+        dialect: a name of :data:`netc.parse.dialects.DIALECTS`; the tree has ngspice's meaning whatever it is.
 
     Raises:
         ParseError: all that is wrong with the deck's cards at once.
         NetcError: the file cannot be read.
     """
     file = Path(path)
-    return _Reader(str(path), file.parent, include_directories, lenient, fast).read(read_lines(file), file)
+    options = _Options(lenient, fast, DIALECTS[dialect])
+    return _Reader(str(path), file.parent, include_directories, options).read(read_lines(file), file)
 
 
 def parse_text(
@@ -59,10 +68,21 @@ def parse_text(
     include_directories: Sequence[str | Path] = (),
     lenient: bool = False,
     fast: bool = True,
+    dialect: str = "ngspice",
 ) -> ast.Deck:
     """Parse a deck from a string, as :func:`parse_deck` does; ``directory`` is where it looks for included files."""
     home = Path(directory) if directory is not None else Path()
-    return _Reader(name, home, include_directories, lenient, fast).read(split_lines(text), None)
+    options = _Options(lenient, fast, DIALECTS[dialect])
+    return _Reader(name, home, include_directories, options).read(split_lines(text), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How a deck is read."""
+
+    lenient: bool
+    fast: bool
+    dialect: Dialect
 
 
 @dataclass(slots=True)
@@ -78,13 +98,14 @@ class _Reader:
     """Reads one deck."""
 
     def __init__(
-        self, name: str, directory: Path, include_directories: Sequence[str | Path], lenient: bool, fast: bool
+        self, name: str, directory: Path, include_directories: Sequence[str | Path], options: _Options
     ) -> None:
         self.name = name
-        self.lenient = lenient
+        self.lenient = options.lenient
+        self.dialect = options.dialect
         self.diagnostics = Diagnostics()
         self.includes = Includes(directory, [Path(d) for d in include_directories], self.diagnostics)
-        self.fast = FastReader() if fast else None
+        self.fast = FastReader() if options.fast else None
         self.title = ""
         self.control = ControlBlocks(self.diagnostics)
         self.has_tran = False
@@ -104,15 +125,19 @@ class _Reader:
         self.title = lines[0].strip(BLANKS)
         self._look_at_title(lines[0])
         with self.includes.entered(file):
-            cards = self._block(logical_lines(lines, self.name, 2), self.name)
+            cards = self._block(logical_lines(lines, self.name, 2, self.dialect.comment), self.name)
         run = None if self.has_tran else self.control.tran()
         if run is not None:
             cards.append(run)
         if self.models and self.words:
             cards = resolve_models(cards, frozenset(self.models))
+        if self.dialect is not NGSPICE:
+            cards = translate(cards, self.dialect, self.diagnostics.sources, self.diagnostics)
         others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
         searches = tuple(self.includes.searches)
-        deck = ast.Deck(self.name, self.title, tuple(cards), self.diagnostics.sources, others, searches)
+        deck = ast.Deck(
+            self.name, self.title, tuple(cards), self.diagnostics.sources, others, searches, self.dialect.name
+        )
         try:
             self.diagnostics.raise_if_failed()
         except NetcError as error:
@@ -147,6 +172,9 @@ class _Reader:
                 f".subckt {frame.head.name} has no .ends", frame.head.span, "add .ends after its last card"
             )
 
+    def _parse(self, line: LogicalLine, start: str) -> Any:
+        return parse_line(line, start, self.diagnostics, self.dialect)
+
     def _line(self, line: LogicalLine, frames: list[_Frame]) -> None:
         letter = line.text[0]
         if letter == ".":
@@ -157,7 +185,7 @@ class _Reader:
         if letter == "*":
             self._keep(parse_line(line, "directive", self.diagnostics), cards)
         elif letter in ELEMENTS:
-            self._keep(parse_line(line, ELEMENTS[letter], self.diagnostics), cards)
+            self._keep(self._parse(line, ELEMENTS[letter]), cards)
         elif letter in UNSUPPORTED_ELEMENTS:
             word = line.words[0]
             kind = UNSUPPORTED_ELEMENTS[letter]
@@ -204,9 +232,9 @@ class _Reader:
             if CARDS[word] == "output" and line.words[1:2] in (["ac"], ["dc"], ["noise"], ["op"]):
                 self.diagnostics.warning(f"{word} of another analysis is ignored: netc runs transients", span)
                 return
-            self._keep(parse_line(line, CARDS[word], self.diagnostics), cards)
+            self._keep(self._parse(line, CARDS[word]), cards)
         elif word == ".subckt":
-            head = parse_line(line, "subckt", self.diagnostics)
+            head = self._parse(line, "subckt")
             frames.append(_Frame(head=head or ast.Subcircuit("", (), (), (), line.whole)))
         elif word == ".ends":
             self._ends(line, span, frames)
@@ -216,7 +244,7 @@ class _Reader:
                 cards.append(card)
         elif word == ".title":
             self.title = line.raw[len(word) :].strip(BLANKS)
-        elif word in HARMLESS:
+        elif word in HARMLESS or word in self.dialect.harmless:
             self.diagnostics.warning(f"{word} is ignored: it changes no waveform", span)
         elif word in ANALYSES:
             message = f"the analysis {word} is not supported: netc runs transients"
@@ -229,7 +257,9 @@ class _Reader:
         elif word == ".endc":
             self.diagnostics.error(".endc without .control", span)
         else:
-            self.diagnostics.error(f"unknown card {word}", span, "it is not ignored, because it may change the circuit")
+            elsewhere = [name for name, dialect in DIALECTS.items() if word in dialect.harmless]
+            hint = dialect_hint(*elsewhere) if elsewhere else "it is not ignored, because it may change the circuit"
+            self.diagnostics.error(f"unknown card {word}", span, hint)
 
     def _condition(self, line: LogicalLine, word: str, span: Span, frames: list[_Frame]) -> None:
         if word == ".if":
@@ -240,10 +270,11 @@ class _Reader:
         elif word == ".endif":
             frames.pop()
             card = frame.condition.close(frame.cards)
-            refuse_unconditional(card, self.diagnostics)
+            if not self.dialect.free_conditions:
+                refuse_unconditional(card, self.diagnostics)
             frames[-1].cards.append(card)
         else:
-            frame.condition.branch(line, span, frame.cards, self.diagnostics)
+            frame.condition.branch(line, span, frame.cards, self.diagnostics, self.dialect)
 
     def _ends(self, line: LogicalLine, span: Span, frames: list[_Frame]) -> None:
         while frames[-1].condition is not None:
@@ -272,7 +303,7 @@ class _Reader:
         start = line.raw.index(words[0], len(word))
         place = line.span(start, len(words[0]))
         section = fold(words[1].strip("\"'")) if len(words) == 2 else None
-        if word == ".lib" and section is None:
+        if word == ".lib" and section is None and self.dialect is NGSPICE:
             hint = "name a section, or write .include"
             self.diagnostics.warning(".lib without a section is read as .include", span, hint)
         name = words[0].strip("\"'")
@@ -285,7 +316,7 @@ class _Reader:
             lines = self.includes.lines(found, place)
             if lines is None:
                 return None
-            logical = logical_lines(lines, found.label)
+            logical = logical_lines(lines, found.label, comment=self.dialect.comment)
             if section is not None:
                 logical = self._section(list(logical), section, place, name)
             ended = self.end

@@ -201,9 +201,11 @@ class ElementBuilder(ExpressionBuilder):
             if dc is not None:
                 self.error(f"{name} has more than one DC value", value.span)
             dc = value
-        own = [k for k in settings if k.name in _ON_SOURCES]
-        if kind == "V" and own:
-            self.error("'m=' has no meaning on a voltage source", own[0].span, "sources in parallel are one source")
+        own = [k for k in settings if k.name in _ON_SOURCES or k.name in self.dialect.source_settings]
+        for keyword in own:
+            if kind == "V" and keyword.name in _ON_SOURCES:
+                hint = "sources in parallel are one source"
+                self.error("'m=' has no meaning on a voltage source", keyword.span, hint)
         rest = [k for k in settings if k not in own]
         if rest and waveform is None:
             self.error(f"'{rest[0].name}=' is not supported on this element", rest[0].span)

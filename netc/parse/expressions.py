@@ -10,6 +10,8 @@ from lark.visitors import Transformer_NonRecursive
 
 from netc.diagnostics import Diagnostics, Span
 from netc.parse import ast
+from netc.parse.build import is_logical
+from netc.parse.dialects import NGSPICE, Dialect, dialect_hint
 from netc.parse.lines import LogicalLine
 from netc.parse.numbers import Literal, read_in_expression, read_plain
 
@@ -20,7 +22,8 @@ SIZE_LIMIT = 20_000
 """How many names, numbers and operations an expression may have."""
 
 _BALANCE_FROM = 64
-_OPERATORS = {"**": "^", "<>": "!="}
+_OPERATORS = {"**": "^", "<>": "!=", "&": "&&", "|": "||", "~": "!"}
+_SINGLE_LOGIC = frozenset("&|~")
 
 
 def node_name(name: str) -> str:
@@ -34,9 +37,10 @@ class ExpressionBuilder(Transformer_NonRecursive[Token, Any]):
     What is wrong with a literal is recorded, and the tree is built all the same.
     """
 
-    def __init__(self, line: LogicalLine, diagnostics: Diagnostics) -> None:
+    def __init__(self, line: LogicalLine, diagnostics: Diagnostics, dialect: Dialect = NGSPICE) -> None:
         super().__init__()
         self.line = line
+        self.dialect = dialect
         self.diagnostics = diagnostics
         self.failed = False
 
@@ -59,14 +63,14 @@ class ExpressionBuilder(Transformer_NonRecursive[Token, Any]):
 
     def number(self, children: list[Token]) -> ast.Number:
         """Build a literal within an expression."""
-        return self._literal(children[0], read_in_expression(children[0]))
+        return self._literal(children[0], read_in_expression(children[0], self.dialect.numbers))
 
     def plain(self, children: list[Token]) -> ast.Number:
         """Build a literal that is a value of its own."""
         token = children[0]
         start = token.start_pos or 0
         written = self.line.raw[start : start + len(token)]
-        number = self._literal(token, read_plain(token))
+        number = self._literal(token, read_plain(token, self.dialect.numbers))
         if written.endswith(("M", "F")) and written[:-1].strip("0123456789.+-") == "":
             meaning = "1e-3: mega is meg" if written.endswith("M") else "1e-15, femto: the unit farad is not written"
             self.diagnostics.warning(f"the suffix {written[-1]} means {meaning}", number.span)
@@ -91,21 +95,39 @@ class ExpressionBuilder(Transformer_NonRecursive[Token, Any]):
     def unary(self, children: list[Any]) -> ast.Unary:
         """Build ``-x``, ``+x`` or ``!x``."""
         operator, operand = children
-        return ast.Unary(str(operator), operand, join(self.span(operator), operand.span))
+        return ast.Unary(self._operator(operator), operand, join(self.span(operator), operand.span))
 
     def chain(self, children: list[Any]) -> ast.Expression:
         """Build a left-associative chain of operators of one rank.
 
         Long sums become balanced trees, so that a column of a thousand terms is not a thousand levels deep.
         """
-        operators = [_OPERATORS.get(token, str(token)) for token in children[1::2]]
+        operators = [self._operator(token) for token in children[1::2]]
         terms: list[ast.Expression] = children[::2]
+        if self.dialect.power is not None and "^" in children[1::2]:
+            self._caret(children)
         if len(terms) >= _BALANCE_FROM and operators[0] in "+-":
             return _balanced(terms, ["+", *operators], 0, len(terms), "+")
         built = terms[0]
         for operator, term in zip(operators, terms[1:], strict=True):
             built = ast.Binary(operator, built, term, join(built.span, term.span))
         return built
+
+    def _operator(self, token: Token) -> str:
+        """Return an operator as the syntax tree has it."""
+        if token in _SINGLE_LOGIC and not self.dialect.single_logic:
+            name = {"&": "&&", "|": "||", "~": "!"}[str(token)]
+            hint = f"the logical operator is {name}; " + dialect_hint("ltspice", "pspice")
+            self.error(f"'{token}' is no operator of {self.dialect.name}", self.span(token), hint)
+        return _OPERATORS.get(str(token), str(token))
+
+    def _caret(self, children: list[Any]) -> None:
+        """Refuse ``^`` where it is, or may be, a logical operator."""
+        place = self.span(next(token for token in children[1::2] if token == "^"))
+        if not self.dialect.caret_is_power:
+            self.error("^ is exclusive or in LTspice, which netc does not know", place, "a power is written **")
+        elif self.dialect.single_logic and any(map(is_logical, children[::2])):
+            self.error("^ between conditions is exclusive or, which netc does not know", place, "write a != b")
 
     def ternary(self, children: list[Any]) -> ast.Ternary:
         """Build ``condition ? then : otherwise``."""

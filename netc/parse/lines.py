@@ -11,8 +11,9 @@ from netc.diagnostics import Span
 
 BLANKS = " \t\f\v\r\n"
 
-# A comment runs to the end of the line from ";" or "//" anywhere, and from "$" at the start or after a blank or comma.
-_COMMENT = re.compile(r";|//|(?:(?<=[\s,])|^)\$")
+COMMENT = re.compile(r";|//|(?:(?<=[\s,])|^)\$")
+"""A comment runs to the end of the line from ; or // anywhere, and from $ at the start or after a blank or comma."""
+
 _QUOTED = re.compile(r'\s*\.(?:inc|include|lib)\s+(?:"[^"]*"|\'[^\']*\')', re.IGNORECASE)
 _DIRECTIVE = re.compile(r"\*\.netc(?![^\s])", re.IGNORECASE)
 _WORDS = re.compile(r"[^ \t\f\v\r\n]+")
@@ -56,14 +57,16 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_FOLD)
 
 
-def cut_comment(text: str) -> str:
+def cut_comment(text: str, comment: re.Pattern[str] = COMMENT) -> str:
     """Return ``text`` without an end-of-line comment."""
     quoted = _QUOTED.match(text)
-    found = _COMMENT.search(text, quoted.end() if quoted else 0)
+    found = comment.search(text, quoted.end() if quoted else 0)
     return text[: found.start()] if found else text
 
 
-def logical_lines(lines: Sequence[str], file: str, first: int = 1) -> Iterator[LogicalLine]:
+def logical_lines(
+    lines: Sequence[str], file: str, first: int = 1, comment: re.Pattern[str] = COMMENT
+) -> Iterator[LogicalLine]:
     """Yield the cards of ``lines`` and netc's directives; ``first`` is the number of the first line to read.
 
     Blank lines and comments between a line and its continuation are allowed.  A directive among them comes
@@ -79,10 +82,12 @@ def logical_lines(lines: Sequence[str], file: str, first: int = 1) -> Iterator[L
         mark = text[0]
         if mark == "*":
             if _DIRECTIVE.match(text):
-                directives.append(_join(file, [(number, physical.index(mark) + 1, cut_comment(text).rstrip(BLANKS))]))
+                directives.append(
+                    _join(file, [(number, physical.index(mark) + 1, cut_comment(text, comment).rstrip(BLANKS))])
+                )
             continue
         if "$" in text or ";" in text or "//" in text:
-            text = cut_comment(text).rstrip(BLANKS)
+            text = cut_comment(text, comment).rstrip(BLANKS)
             if not text:
                 continue
         column = 1 if physical[0] == mark else physical.index(mark) + 1

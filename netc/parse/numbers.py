@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 SUFFIXES = {"t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "µ": -6, "n": -9, "p": -12, "f": -15}
 """Powers of ten by suffix; ``mil`` (25.4e-6) is no power of ten and is handled apart."""
@@ -12,6 +13,7 @@ SUFFIXES = {"t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "µ": -6, "n": 
 _LITERAL = re.compile(
     r"([+-]?)((?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([ed])([+-]?[0-9]+))?(meg|mil|[tgkmuµnpf])?(.*)", re.DOTALL
 )
+_INFIX = re.compile(r"([+-]?)([0-9]+)(meg|[tgkmuµnpf])([0-9]+)([a-zµ]*)")
 _UNIT = re.compile(r"[a-z\N{GREEK CAPITAL LETTER OMEGA}\N{OHM SIGN}%°]*")
 _MIL = 25.4e-6
 
@@ -26,17 +28,43 @@ class Literal:
     hint: str | None = None
 
 
-def read_plain(text: str) -> Literal:
+@dataclass(frozen=True, slots=True)
+class NumberStyle:
+    """How a dialect writes numbers, beyond SPICE: more suffixes, and a suffix in the place of the point (``4k7``).
+
+    ``suffixes`` are factors.
+    """
+
+    suffixes: Mapping[str, float] = field(default_factory=dict)
+    infix: bool = False
+
+
+SPICE = NumberStyle()
+
+
+def read_plain(text: str, style: NumberStyle = SPICE) -> Literal:
     """Read a literal that stands for a value of its own, lower case: ``12.5k``, ``10pf``, ``4k7``."""
-    return _read(text, in_expression=False)
+    return _styled(text, style) or _read(text, in_expression=False)
 
 
-def read_in_expression(text: str) -> Literal:
+def read_in_expression(text: str, style: NumberStyle = SPICE) -> Literal:
     """Read a literal within an expression, lower case.
 
     What ngspice reads differently in ``.param``, in braces and in B sources is a problem, not a guess.
     """
-    return _read(text, in_expression=True)
+    return _styled(text, style) or _read(text, in_expression=True)
+
+
+def _styled(text: str, style: NumberStyle) -> Literal | None:
+    """Read what only this style of writing has; ``None`` for all other numbers."""
+    if style.infix and (found := _INFIX.fullmatch(text)):
+        sign, whole, suffix, fraction, unit = found.groups()
+        return Literal(float(f"{sign}{whole}.{fraction}e{SUFFIXES[suffix]}")) if _UNIT.fullmatch(unit) else None
+    for suffix, factor in style.suffixes.items():
+        found = re.fullmatch(rf"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{{1,3}})?){suffix}[a-z]*", text)
+        if found:
+            return Literal(float(found[1]) * factor)
+    return None
 
 
 def power_of_ten(mantissa: str, suffix: str | None) -> float:
@@ -86,5 +114,5 @@ def _rewrite(text: str) -> str:
     between = re.fullmatch(r"([+-]?[0-9]+)(meg|[tgkmunpfr])([0-9]+)", text)
     if between:
         suffix = "" if between[2] == "r" else between[2]
-        return f"write {between[1]}.{between[3]}{suffix}"
+        return f"write {between[1]}.{between[3]}{suffix}; if it is meant so, pass --dialect ltspice"
     return "write digits, an optional power of ten (e-3), an optional suffix (k, meg, m, u, n, p, f) and a unit"

@@ -85,7 +85,7 @@ def test_nesting_within_the_limit() -> None:
         ("{(a}", 4, "'(' is not closed before this '}'"),
         ("'a", 1, "this quote is never closed"),
         ("3%2", 2, "found '%'"),
-        ("1&0", 2, "found '&'"),
+        ("1&0", 2, "'&' is no operator of ngspice"),
         ("1k5", 1, "write 1.5k"),
         ("a=b", 2, "equality is =="),
         ("a?b", 3, "and the value otherwise"),

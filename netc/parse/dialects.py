@@ -1,0 +1,116 @@
+"""The dialects a deck may be written in: how to get from each to the syntax tree, which has ngspice's meaning.
+
+What is looked at while a line is read (comments, numbers, operators) is used by the line reader and the grammar's
+builder; functions, names and whole cards are translated when all cards are known (:mod:`netc.parse.translate`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netc.parse import foreign
+from netc.parse.foreign import Rewrite
+from netc.parse.lines import COMMENT
+from netc.parse.numbers import SPICE, NumberStyle
+
+_COMMENT_WITHOUT_DOLLAR = re.compile(r";|//|(?:(?<=\s)|^)\$(?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How decks are written for one simulator.
+
+    ``caret`` is what ``^`` is: a power, or a logical operator where netc refuses it.  ``power`` is what ``**`` (and
+    ``^``) compute; ``None`` for ngspice's own ``|x|^y``.  ``truth`` says which numbers count as true; ``None``: all but
+    0.  ``greek_mu`` is micro like the sign for it.  ``single_logic``: ``&``, ``|`` and ``~`` are logical
+    operators.  ``constants`` are names with a value wherever no parameter has them; ``names`` are other names of such.
+    ``free_conditions``: ``.if`` needs no parentheses and may hold ``.param``.  ``free_steps``: ``.tran`` may leave the
+    step out or 0.  ``temperature``: nominal and circuit temperature where the deck says none, degrees Celsius.
+    """
+
+    name: str
+    comment: re.Pattern[str] = COMMENT
+    numbers: NumberStyle = SPICE
+    caret_is_power: bool = True
+    single_logic: bool = False
+    power: Rewrite | None = None
+    truth: Rewrite | None = None
+    greek_mu: bool = False
+    functions: Mapping[tuple[str, int], Rewrite] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    free_conditions: bool = False
+    free_steps: bool = False
+    source_settings: frozenset[str] = frozenset()
+    temperature: float | None = None
+    harmless: frozenset[str] = frozenset()
+
+
+NGSPICE = Dialect("ngspice")
+
+LTSPICE = Dialect(
+    "ltspice",
+    comment=_COMMENT_WITHOUT_DOLLAR,
+    numbers=NumberStyle(infix=True),
+    caret_is_power=False,
+    single_logic=True,
+    power=foreign.power,
+    truth=foreign.truth,
+    greek_mu=True,
+    functions=foreign.LTSPICE,
+    constants={
+        "pi": 3.14159265358979323846,
+        "e": 2.71828182845904523536,
+        "boltz": 1.38062e-23,
+        "echarge": 1.6021765e-19,
+        "planck": 6.62620e-34,
+        "kelvin": -273.15,
+    },
+    names={"temp": "temper"},
+    free_steps=True,
+    source_settings=frozenset({"rser", "cpar"}),
+    harmless=frozenset({".backanno", ".wave", ".savebias", ".text"}),
+)
+
+PSPICE = Dialect(
+    "pspice",
+    comment=_COMMENT_WITHOUT_DOLLAR,
+    single_logic=True,
+    power=foreign.power,
+    functions=foreign.PSPICE,
+    constants={"pi": 3.14159265358979323846},
+    names={"temp": "temper"},
+    free_steps=True,
+    harmless=frozenset({".watch", ".alias", ".aliases", ".endalias", ".autoconverge", ".probe64"}),
+)
+
+HSPICE = Dialect(
+    "hspice",
+    numbers=NumberStyle(suffixes={"x": 1e6, "a": 1e-18, "mil?": 25.4e-6}),
+    power=foreign.power_whole_below_zero,
+    functions=foreign.HSPICE,
+    free_conditions=True,
+    temperature=25.0,
+    harmless=frozenset({".prot", ".unprot", ".protect", ".unprotect", ".graph"}),
+)
+
+DIALECTS: Mapping[str, Dialect] = {d.name: d for d in (NGSPICE, LTSPICE, HSPICE, PSPICE)}
+"""By name, the default first."""
+
+
+def known_elsewhere(function: str) -> str | None:
+    """Return a hint where another dialect knows ``function``, or ``None``."""
+    names = [name for name, dialect in DIALECTS.items() if any(known == function for known, _ in dialect.functions)]
+    return dialect_hint(*names) if names else None
+
+
+def setting_hint(name: str) -> str | None:
+    """Return a hint where another dialect knows ``name=`` on sources, capacitors or inductors, or ``None``."""
+    return dialect_hint("ltspice") if name in ("rser", "lser", "rpar", "cpar") else None
+
+
+def dialect_hint(*names: str) -> str:
+    """Return the hint that a deck may be written for another simulator."""
+    return f"if the deck is written for it, pass --dialect {' or '.join(names)}"

@@ -1,0 +1,249 @@
+"""From the dialects of other simulators to ngspice's meaning, when all cards of a deck are known.
+
+``if(v(a), 1, 2)`` of LTspice -> ``v(a) > 0.5 ? 1 : 2``; a capacitor with ``Rser=`` -> a capacitor and a resistor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from netc.diagnostics import Diagnostics
+from netc.parse import ast
+from netc.parse.build import binary, map_expressions, number, rebuild
+from netc.parse.dialects import Dialect
+
+_STEPS = 1000  # of a transient that says nothing of its step
+_SWITCHES = {"vswitch": ("sw", "v"), "iswitch": ("csw", "i")}
+
+
+def translate(
+    cards: Sequence[ast.Card], dialect: Dialect, sources: dict[str, Sequence[str]], diagnostics: Diagnostics
+) -> list[ast.Card]:
+    """Return ``cards`` with ngspice's meaning; ``sources`` are the lines of all files, for signs that numbers lost."""
+    translation = _Translation(dialect, sources, diagnostics, _functions(cards), _parameters(cards))
+    translated = translation.cards(cards)
+    if dialect.temperature is not None and cards:
+        span = cards[0].span
+        value = number(dialect.temperature, span)
+        translated.insert(0, ast.Options((("temp", value), ("tnom", value)), span))
+    if dialect.name == "hspice":
+        _check_hidden(cards, diagnostics)
+    return translated
+
+
+def rewritten(cards: Sequence[ast.Card], dialect: Dialect) -> list[ast.Card]:
+    """Return ``cards`` with functions and names of ``dialect`` rewritten, and nothing else."""
+    translation = _Translation(dialect, {}, Diagnostics(), _functions(cards), _parameters(cards))
+    return [map_expressions(card, translation.expression) for card in cards]
+
+
+def _bodies(card: ast.Card) -> Iterable[tuple[ast.Card, ...]]:
+    if isinstance(card, ast.Subcircuit | ast.Include):
+        return [card.cards]
+    return [branch.cards for branch in card.branches] if isinstance(card, ast.Conditional) else []
+
+
+def _all(cards: Iterable[ast.Card]) -> Iterator[ast.Card]:
+    for card in cards:
+        yield card
+        for body in _bodies(card):
+            yield from _all(body)
+
+
+def _functions(cards: Iterable[ast.Card]) -> frozenset[str]:
+    return frozenset(card.name for card in _all(cards) if isinstance(card, ast.Func))
+
+
+def _parameters(cards: Iterable[ast.Card]) -> frozenset[str]:
+    names: set[str] = set()
+    for card in _all(cards):
+        if isinstance(card, ast.Param):
+            names.update(name for name, _ in card.assignments)
+        elif isinstance(card, ast.Subcircuit):
+            names.update(name for name, _ in card.parameters)
+        elif isinstance(card, ast.Func):
+            names.update(card.formals)
+    return frozenset(names)
+
+
+def _check_hidden(cards: Sequence[ast.Card], diagnostics: Diagnostics) -> None:
+    """Refuse subcircuits whose parameters a global one of the same name hides, as HSPICE's default is."""
+    options = [name for card in cards if isinstance(card, ast.Options) for name, _ in card.settings]
+    if "parhier" in options:
+        return
+    everywhere = {name for card in cards if isinstance(card, ast.Param) for name, _ in card.assignments}
+    for card in _all(cards):
+        if isinstance(card, ast.Subcircuit):
+            own = {*(name for name, _ in card.parameters), *_parameters(card.cards)}
+            for name in sorted(own & everywhere):
+                diagnostics.error(
+                    f"HSPICE takes {name!r} of the whole deck in the place of {card.name!r}'s own parameter",
+                    card.span,
+                    "give one of the two another name, or add .option parhier=local",
+                )
+
+
+class _Translation:
+    """Translates the cards of one deck."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        sources: dict[str, Sequence[str]],
+        diagnostics: Diagnostics,
+        functions: frozenset[str],
+        parameters: frozenset[str],
+    ) -> None:
+        self.dialect = dialect
+        self.sources = sources
+        self.diagnostics = diagnostics
+        self.functions = functions
+        self.parameters = parameters
+
+    # ------------------------------------------------------------------ expressions
+
+    def expression(self, root: ast.Expression) -> ast.Expression:
+        """Return an outermost expression with every part translated."""
+        if isinstance(root, ast.Number):
+            return root
+        return rebuild(root, self._part)
+
+    def _part(self, node: ast.Expression) -> ast.Expression:
+        match node:
+            case ast.Call() if node.function not in self.functions:
+                rewrite = self.dialect.functions.get((node.function, len(node.arguments)))
+                return rewrite(*node.arguments) if rewrite else node
+            case ast.Name() if node.name not in self.parameters:
+                if node.name in self.dialect.constants:
+                    return number(self.dialect.constants[node.name], node.span)
+                return replace(node, name=self.dialect.names.get(node.name, node.name))
+            case ast.Binary() if node.operator == "^" and self.dialect.power is not None:
+                return self.dialect.power(node.left, node.right)
+            case ast.Binary() if node.operator in ("&&", "||") and self.dialect.truth is not None:
+                return replace(node, left=self.dialect.truth(node.left), right=self.dialect.truth(node.right))
+            case ast.Unary() if node.operator == "!" and self.dialect.truth is not None:
+                return replace(node, operand=self.dialect.truth(node.operand))
+            case ast.Ternary() if self.dialect.truth is not None:
+                return replace(node, condition=self.dialect.truth(node.condition))
+            case _:
+                return node
+
+    # ------------------------------------------------------------------ cards
+
+    def cards(self, cards: Iterable[ast.Card]) -> list[ast.Card]:
+        """Return cards translated; one may become several."""
+        return [new for card in cards for new in self._card(card)]
+
+    def _card(self, card: ast.Card) -> Iterator[ast.Card]:
+        if isinstance(card, ast.Include):
+            yield replace(card, cards=tuple(self.cards(card.cards)))
+        elif isinstance(card, ast.Subcircuit):
+            body = tuple(self.cards(card.cards))
+            yield replace(map_expressions(replace(card, cards=()), self.expression), cards=body)
+        elif isinstance(card, ast.Conditional):
+            branches = [
+                replace(
+                    map_expressions(replace(branch, cards=()), self.expression), cards=tuple(self.cards(branch.cards))
+                )
+                for branch in card.branches
+            ]
+            yield replace(card, branches=tuple(branches))
+        else:
+            yield from self._plain(map_expressions(card, self.expression))
+
+    def _plain(self, card: ast.Card) -> Iterator[ast.Card]:
+        match card:
+            case ast.Tran() if self.dialect.free_steps:
+                yield self._tran(card)
+            case ast.Model() if card.type in _SWITCHES:
+                yield _switch(card)
+            case ast.Passive() if self.dialect.source_settings and card.kind in "CL":
+                yield from _with_parasitics(card)
+            case ast.IndependentSource() if self.dialect.source_settings:
+                yield from _with_parasitics(self._relative_times(card))
+            case _:
+                yield card
+
+    def _tran(self, card: ast.Tran) -> ast.Tran:
+        """Give the step that LTspice and PSpice choose themselves."""
+        words = [a.name for a in card.arguments if isinstance(a, ast.Name)]
+        uic = card.uic or "skipbp" in words
+        values = tuple(a for a in card.arguments if not (isinstance(a, ast.Name) and a.name in _MODIFIERS))
+        for word in words:
+            if word in ("startup", "steady"):
+                self.diagnostics.error(
+                    f"'{word}' of .tran is not supported", card.span, "write the start as sources do"
+                )
+        if len(values) == 1:
+            values = (number(0.0, values[0].span), values[0])
+        if len(values) > 1 and isinstance(values[0], ast.Number) and values[0].value == 0:
+            longest = values[3] if len(values) > 3 and values[3] != number(0.0, values[3].span) else None
+            step = longest if longest is not None else binary("/", values[1], _STEPS, values[1].span)
+            values = (step, *values[1:])
+        return replace(card, arguments=values, uic=uic)
+
+    def _relative_times(self, card: ast.IndependentSource) -> ast.IndependentSource:
+        """Add up the times of a PWL that are written with a plus: they count from the time before."""
+        wave = card.waveform
+        if wave is None or wave.kind != "PWL":
+            return card
+        arguments = list(wave.arguments)
+        for index in range(2, len(arguments) - 1, 2):
+            if self._has_plus(arguments[index]):
+                time, before = arguments[index], arguments[index - 2]
+                arguments[index] = binary("+", before, time, time.span)
+        return replace(card, waveform=replace(wave, arguments=tuple(arguments)))
+
+    def _has_plus(self, node: ast.Expression) -> bool:
+        lines = self.sources.get(node.span.file, ())
+        if not 0 < node.span.line <= len(lines):
+            return False
+        return lines[node.span.line - 1][node.span.column - 1 : node.span.column] == "+"
+
+
+_MODIFIERS = frozenset({"skipbp", "startup", "steady", "nodiscard", "step"})
+
+
+def _switch(card: ast.Model) -> ast.Model:
+    """Write PSpice's switch, which has a voltage for on and one for off, with a threshold and a hysteresis."""
+    kind, letter = _SWITCHES[card.type]
+    given = dict(card.parameters)
+    on = given.pop(f"{letter}on", None)
+    off = given.pop(f"{letter}off", None)
+    span = card.span
+    on = on if on is not None else number(1.0 if letter == "v" else 1e-3, span)
+    off = off if off is not None else number(0.0, span)
+    middle = binary("/", binary("+", on, off, span), 2, span)
+    half = binary("/", binary("-", on, off, span), 2, span)
+    parameters = (*given.items(), (f"{letter}t", middle), (f"{letter}h", half))
+    return replace(card, type=kind, parameters=parameters)
+
+
+def _with_parasitics(card: ast.Passive | ast.IndependentSource) -> Iterator[ast.Card]:
+    """Write LTspice's ``Rser=``, ``Lser=``, ``Rpar=`` and ``Cpar=`` as elements of their own.
+
+    The element keeps its name, so ``i(name)`` stays the current through it.
+    """
+    given = dict(card.parameters)
+    first, second = card.nodes
+    span = card.span
+    extra: list[ast.Card] = []
+    for key, kind in (("rser", "R"), ("lser", "L")):
+        if key in given:
+            inner = f"{card.name}_{key}"
+            value = given.pop(key)
+            if not (isinstance(value, ast.Number) and value.value == 0):
+                extra.append(ast.Passive(kind, f"{kind.lower()}_{inner}", (first, inner), value, span))
+                first = inner
+    outer = (card.nodes[0], second)
+    for key, kind in (("rpar", "R"), ("cpar", "C")):
+        if key in given:
+            value = given.pop(key)
+            if not (isinstance(value, ast.Number) and value.value == 0):
+                extra.append(ast.Passive(kind, f"{kind.lower()}_{card.name}_{key}", outer, value, span))
+    if not extra and len(given) == len(card.parameters):
+        yield card
+        return
+    yield replace(card, nodes=(first, second), parameters=tuple(given.items()))
+    yield from extra

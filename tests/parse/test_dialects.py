@@ -1,0 +1,206 @@
+"""Decks of other simulators: the tree they give has ngspice's meaning."""
+
+import math
+
+import pytest
+
+from netc.diagnostics import NetcError
+from netc.elaborate import elaborate
+from netc.parse import ast, dump, parse_text
+from netc.parse.dialects import DIALECTS
+
+
+def lines(text: str, dialect: str) -> list[str]:
+    deck = parse_text(f"t\n{text}\n", dialect=dialect)
+    return [line.split("  ; ")[0] for line in dump(deck).splitlines()[2:]]
+
+
+def value(expression: str, dialect: str) -> float:
+    """Return what a parameter evaluates to."""
+    circuit = elaborate(parse_text(f"t\n.param p={{{expression}}}\nV1 a 0 {{p}}\nR1 a 0 1\n", dialect=dialect))
+    return circuit.number(circuit.branches[0].values[0])
+
+
+NUMBERS = {
+    ("ltspice", "4k7"): 4700.0,
+    ("ltspice", "2u2"): 2.2e-6,
+    ("ltspice", "1Meg5"): 1.5e6,
+    ("ltspice", "3\N{GREEK SMALL LETTER MU}3"): 3.3e-6,
+    ("ltspice", "1F"): 1e-15,
+    ("ltspice", "10nF"): 1e-8,
+    ("pspice", "1meg"): 1e6,
+    ("hspice", "2x"): 2e6,
+    ("hspice", "3a"): 3e-18,
+    ("hspice", "1mil"): 25.4e-6,
+    ("hspice", "1m"): 1e-3,
+    ("hspice", "1meg"): 1e6,
+}
+
+
+@pytest.mark.parametrize(("dialect", "text"), NUMBERS)
+def test_numbers(dialect: str, text: str) -> None:
+    card = parse_text(f"t\nV1 n 0 {text}\n", dialect=dialect).cards[-1]
+    assert isinstance(card, ast.IndependentSource) and isinstance(card.dc, ast.Number)
+    assert card.dc.value == pytest.approx(NUMBERS[dialect, text], rel=1e-14)
+
+
+VALUES = {
+    ("ltspice", "if(0.4, 1, 2)"): 2,
+    ("ltspice", "if(0.6, 1, 2)"): 1,
+    ("ltspice", "0.4 ? 1 : 2"): 2,
+    ("ltspice", "0.6 & 1 | 0"): 1,
+    ("ltspice", "0.4 & 1"): 0,
+    ("ltspice", "~0.4"): 1,
+    ("ltspice", "(-2)**3"): -8,
+    ("ltspice", "(-2)**2"): 4,
+    ("ltspice", "2**-1"): 0.5,
+    ("ltspice", "pow(-2, -3)"): -0.125,
+    ("ltspice", "pow(-2, 2.5)"): 0,
+    ("ltspice", "pow(2, 2.5)"): 2**2.5,
+    ("ltspice", "pwr(-2, 3)"): 8,
+    ("ltspice", "pwrs(-2, 3)"): -8,
+    ("ltspice", "limit(5, 3, 1)"): 3,
+    ("ltspice", "limit(5, 1+0, 3+0)"): 3,
+    ("ltspice", "u(0)"): 0,
+    ("ltspice", "stp(1)"): 1,
+    ("ltspice", "uramp(-2) + uramp(2)"): 2,
+    ("ltspice", "buf(0.6) + 2*inv(0.6)"): 1,
+    ("ltspice", "atan2(1, -1)"): math.atan2(1, -1),
+    ("ltspice", "atan2(-1, 0)"): math.atan2(-1, 0),
+    ("ltspice", "atan2(-1, -2)"): math.atan2(-1, -2),
+    ("ltspice", "hypot(3, 4)"): 5,
+    ("ltspice", "int(-2.7)"): -2,
+    ("ltspice", "round(-2.5)"): -3,
+    ("ltspice", "cbrt(-8)"): -2,
+    ("ltspice", "pi + e"): math.pi + math.e,
+    ("ltspice", "arctan(1) + arcsin(1)"): math.pi * 0.75,
+    ("pspice", "if(0.4, 1, 2)"): 1,
+    ("pspice", "(-2)**3"): -8,
+    ("pspice", "(-2)^3"): -8,
+    ("pspice", "pwr(-2, 3)"): 8,
+    ("pspice", "pwrs(-2, 3)"): -8,
+    ("pspice", "limit(5, 1, 3)"): 3,
+    ("pspice", "stp(0)"): 0,
+    ("pspice", "pi"): math.pi,
+    ("hspice", "pow(-2, 3.7)"): -8,
+    ("hspice", "pow(2, 3.7)"): 8,
+    ("hspice", "(-2)**3.7"): -8,
+    ("hspice", "2**3.7"): 2**3.7,
+    ("hspice", "2^3"): 8,
+    ("hspice", "pwr(-2, 3)"): -8,
+    ("hspice", "log(-2)"): -math.log(2),
+    ("hspice", "log10(-100)"): -2,
+    ("hspice", "sqrt(-4)"): -2,
+    ("hspice", "sign(3, -1)"): -3,
+    ("hspice", "db(10)"): 20,
+    ("hspice", "int(2.7)"): 2,
+}
+
+
+@pytest.mark.parametrize(("dialect", "text"), VALUES)
+def test_values(dialect: str, text: str) -> None:
+    assert value(text, dialect) == pytest.approx(VALUES[dialect, text], rel=1e-14, abs=1e-14)
+
+
+def test_a_function_of_the_deck_comes_first() -> None:
+    assert lines(".func u(x) {x*3}\nB1 a 0 v=u(2)", "ltspice")[1] == "B b1 a 0 v=u(2.0)"
+    assert lines(".param pi=3\nB1 a 0 v=pi", "ltspice")[1] == "B b1 a 0 v=pi"
+
+
+CARDS = {
+    ("ltspice", "R1 a$b 0 1 ; $ x"): ["R r1 a$b 0 1.0"],
+    ("pspice", "R1 $g_vcc 0 1"): ["R r1 $g_vcc 0 1.0"],
+    ("ltspice", ".tran 10m"): [".tran (0.01 / 1000.0) 0.01"],
+    ("ltspice", ".tran 0 10m 0 10u"): [".tran 1e-05 0.01 0.0 1e-05"],
+    ("pspice", ".tran 0 10m SKIPBP"): [".tran (0.01 / 1000.0) 0.01 uic"],
+    ("ltspice", "V1 a 0 PWL(0 0 +1u 1 +2u 3)"): ["V v1 a 0 PWL(0.0 0.0 (0.0 + 1e-06) 1.0 ((0.0 + 1e-06) + 2e-06) 3.0)"],
+    ("ngspice", "V1 a 0 PWL(0 0 +1u 1)"): ["V v1 a 0 PWL(0.0 0.0 1e-06 1.0)"],
+    ("ltspice", "V1 a 0 5 Rser=2"): ["V v1 v1_rser 0 dc 5.0", "R r_v1_rser a v1_rser 2.0"],
+    ("ltspice", "V1 a 0 5 Rser=0"): ["V v1 a 0 dc 5.0"],
+    ("ltspice", "C1 a b 1u Rser=2 Lser=3 Rpar=4 Cpar=5 IC=1"): [
+        "C c1 c1_lser b 1e-06 ic=1.0",
+        "R r_c1_rser a c1_rser 2.0",
+        "L l_c1_lser c1_rser c1_lser 3.0",
+        "R r_c1_rpar a b 4.0",
+        "C c_c1_cpar a b 5.0",
+    ],
+    ("pspice", ".model s VSWITCH(Ron=1 Roff=1meg Von=2 Voff=1)"): [
+        ".model s sw ron=1.0 roff=1000000.0 vt=((2.0 + 1.0) / 2.0) vh=((2.0 - 1.0) / 2.0)"
+    ],
+    ("hspice", "R1 a 0 'r*2' $ note"): [".options temp=25.0 tnom=25.0", "R r1 a 0 (r * 2.0)"],
+    ("pspice", "B1 a 0 v=TEMP"): ["B b1 a 0 v=temper"],
+    ("ngspice", 'B1 a 0 v="1+2"'): ["B b1 a 0 v=(1.0 + 2.0)"],
+}
+
+
+@pytest.mark.parametrize(("dialect", "text"), CARDS)
+def test_cards(dialect: str, text: str) -> None:
+    assert lines(text, dialect) == CARDS[dialect, text]
+
+
+def test_inside_subcircuits_and_branches() -> None:
+    body = ".subckt s a k={if(1,2,3)}\nB1 a 0 v=stp(k)\n.ends\n.if (1)\nB2 a 0 v=if(1,2,3)\n.endif"
+    shown = lines(body, "ltspice")
+    assert shown[0] == ".subckt s a k=((1.0 > 0.5) ? 2.0 : 3.0)"
+    assert shown[1] == "  B b1 a 0 v=((k > 0.0) ? 1.0 : 0.0)"
+    assert shown[-1] == "  B b2 a 0 v=((1.0 > 0.5) ? 2.0 : 3.0)"
+
+
+def test_hspice_has_parameters_in_conditions() -> None:
+    text = "t\n.param m=2\n.if m==2\n.param r=5\n.elseif (m==3)\n.param r=6\n.endif\n.if (r==5)\nR1 a 0 'r'\n.endif\n"
+    circuit = elaborate(parse_text(text + "V1 a 0 1\n", dialect="hspice"))
+    assert [circuit.number(branch.values[0]) for branch in circuit.branches] == [5, 1]
+
+
+def test_hspice_hides_local_parameters() -> None:
+    text = ".param w=1\n.subckt s a w=2\nR1 a 0 'w'\n.ends\nX1 b s\n"
+    with pytest.raises(NetcError, match="parhier"):
+        parse_text(f"t\n{text}", dialect="hspice")
+    assert parse_text(f"t\n{text}.option parhier=local\n", dialect="hspice").cards
+
+
+REFUSED = {
+    ("ltspice", "B1 a 0 v=2^3"): "a power is written **",
+    ("pspice", "B1 a 0 v=if(v(a)>1 ^ v(b)>2, 1, 2)"): None,
+    ("pspice", "B1 a 0 v=(v(a)>1) ^ (v(b)>2)"): "exclusive or",
+    ("ngspice", "B1 a 0 v=v(a)>1 & v(b)>2"): "--dialect ltspice or pspice",
+    ("ngspice", ".unprot"): "--dialect hspice",
+    ("ltspice", ".tran 0 1 0 1m startup"): "",
+}
+
+
+@pytest.mark.parametrize(("dialect", "text"), REFUSED)
+def test_refused(dialect: str, text: str) -> None:
+    said = REFUSED[dialect, text]
+    if said is None:
+        parse_text(f"t\n{text}\n", dialect=dialect)
+        return
+    with pytest.raises(NetcError) as caught:
+        parse_text(f"t\n{text}\n", dialect=dialect)
+    assert said in str(caught.value)
+    assert all(d.span and d.span.line == 2 for d in caught.value.diagnostics)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("V1 a 0 {cbrt(2)}", "ltspice"),
+        ("V1 a 0 {pwrs(1,2)}", "ltspice or pspice"),
+        ("B1 a 0 v=db(2)", "hspice"),
+        ("V1 a 0 1\nC1 a 0 1n rser=1", "ltspice"),
+        ("V1 a 0 1\n.tran 0 1m", "ltspice or pspice"),
+        ("V1 a 0 1\n.tran 1m", "ltspice"),
+    ],
+)
+def test_what_another_dialect_knows_is_said(text: str, names: str) -> None:
+    with pytest.raises(NetcError) as caught:
+        elaborate(parse_text(f"t\n{text}\nR1 a 0 1\n"))
+    assert f"--dialect {names}" in str(caught.value)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_plain_cards_are_the_same_in_all(dialect: str) -> None:
+    text = "R1 a b 10k\nC1 b 0 1n IC=1\n.param x=2*3 y={x+1}\nB1 c 0 v=v(a)*exp(x)\n"
+    text += "X1 a b s\n.subckt s p q\nR1 p q 1\n.ends"
+    shown = [line for line in lines(text, dialect) if not line.startswith(".options")]
+    assert shown == lines(text, "ngspice")
