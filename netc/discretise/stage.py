@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -88,13 +88,14 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def ordered(blocks: list[AlgebraicBlock]) -> tuple[AlgebraicBlock, ...]:
-    """Return ``blocks`` (none explicit) with those behind the ones they read; blocks that read each other become one."""
+def ordered(blocks: Sequence[AlgebraicBlock]) -> tuple[AlgebraicBlock, ...]:
+    """Return ``blocks`` with those behind the ones they read; blocks that read each other become one."""
     home = {unknown: k for k, block in enumerate(blocks) for unknown in block.unknowns}
     graph: nx.DiGraph = nx.DiGraph()
     graph.add_nodes_from(range(len(blocks)))
     for k, block in enumerate(blocks):
-        graph.add_edges_from((home[node], k) for node in postorder(*block.residuals) if node in home)
+        roots = block.residuals if block.explicit is None else (block.explicit,)
+        graph.add_edges_from((home[node], k) for node in postorder(*roots) if node in home)
     whole = nx.condensation(graph)
     members = {n: sorted(numbers) for n, numbers in whole.nodes(data="members")}
     order = nx.lexicographical_topological_sort(whole, key=lambda n: members[n][0])
@@ -106,7 +107,13 @@ def _joined(blocks: list[AlgebraicBlock]) -> AlgebraicBlock:
         return blocks[0]
     return AlgebraicBlock(
         tuple(u for block in blocks for u in block.unknowns),
-        tuple(r for block in blocks for r in block.residuals),
+        tuple(
+            r
+            for block in blocks
+            for r in (
+                block.residuals if block.explicit is None else (build.sub(block.unknowns[0], block.explicit),)
+            )
+        ),
         None,
         tuple(lanes for block in blocks for lanes in block.lanes),
         tuple(spans for block in blocks for spans in block.spans),

@@ -42,6 +42,7 @@ class StateLimit:
         eigenvalue: whether the limit comes from an eigenvalue of the coupled system at the initial state.
         bound: whether the limit is that of the worst the circuit could do and not that at the initial state: a run
             that keeps away from it may do with a longer step.
+        slowest: the longest its time constant can be, s; infinite where there is no bound.
     """
 
     name: str
@@ -51,6 +52,7 @@ class StateLimit:
     estimate: bool = False
     eigenvalue: bool = False
     bound: bool = False
+    slowest: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def analyse(
     with np.errstate(divide="ignore"):
         limit = np.where(low < 0, 2.0 / -np.minimum(low, 0.0), np.inf)
         constant = 1.0 / rate
+        slowest = np.where((high < 0) & ~estimate, -1.0 / np.minimum(high, -1e-300), np.inf)
     coupled = np.full(linear.size, np.inf)
     notes: tuple[str, ...] = ()
     names = _signals(program)
@@ -132,6 +135,7 @@ def analyse(
             estimate=bool(estimate[k]) and not coupled[k] < limit[k],
             eigenvalue=bool(coupled[k] < limit[k] * (1 - 1e-9)),
             bound=bool(low[k] < min(start_low[k], 0.0) * (1 + 1e-6)) and not coupled[k] < limit[k],
+            slowest=float(slowest[k]),
         )
         for k in range(linear.size)
     )

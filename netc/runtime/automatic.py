@@ -1,0 +1,59 @@
+"""``--integrator auto`` for a run without gradients: variable steps to an error, and what the circuit is like."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from netc.diagnostics import NetcError
+from netc.ir.program import Program
+from netc.runtime import transient
+from netc.runtime.simulate import Trajectory, steps_for
+from netc.runtime.stability import analyse, engineering
+
+_ANALYSED = 2000  # most states whose time constants are bounded for the sake of a remark
+_NAMED = 3
+
+
+def run(
+    system: Program, continuous: Program, *, dt: float, tstop: float, observe: tuple[str, ...], dtype: torch.dtype
+) -> tuple[Trajectory, tuple[str, ...]]:
+    """Return the signals every ``dt`` seconds up to ``tstop``, and what there is to say of how they were found.
+
+    Args:
+        system: the circuit at its start, algebraic blocks and all.
+        continuous: the same circuit, solved for its derivatives.
+        dt: time between rows; the steps inside are chosen by their error and by the edges of sources.
+        tstop: end, seconds.
+        observe: names of signals.
+        dtype: of the result.
+
+    Raises:
+        NetcError: where the solution cannot be followed to within the error that is accepted.
+    """
+    times = np.arange(steps_for(tstop, dt) + 1, dtype=np.float64) * dt
+    found = transient.solve(system, times, observe)
+    values = torch.as_tensor(found.values[:, None, :]).to(dtype)
+    lines = [
+        f"auto: {found.steps:,} implicit steps of variable length (Radau IIA, order 5), none across the "
+        f"{max(0, found.edges - 2):,} edges of sources; estimated error {found.error:.1g} of a signal's range"
+    ]
+    fast = _fast(continuous, dt)
+    if fast:
+        lines.append(fast)
+    return Trajectory(times, observe, values), tuple(lines)
+
+
+def _fast(continuous: Program, dt: float) -> str:
+    """Return which states an explicit step of ``dt`` could not follow; empty if none."""
+    if sum(block.size for block in continuous.states) > _ANALYSED:
+        return ""
+    try:
+        broken = analyse(continuous).broken(dt)
+    except (NetcError, ValueError, TypeError):  # only a remark depends on it
+        return ""
+    if not broken:
+        return ""
+    shown = ", ".join(f"{s.name} ({engineering(s.time_constant, 's')})" for s in broken[:_NAMED])
+    more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    return f"auto: faster than a step of {engineering(dt, 's')}, so solved for: {shown}{more}"
