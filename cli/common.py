@@ -75,6 +75,49 @@ def step_options(command: _F) -> _F:
     )(command)
 
 
+class PassName(click.ParamType[str]):
+    """The name of a pass that can be left out."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name; one that is no pass is a usage error."""
+        names = passes()
+        if value not in names:
+            self.fail(f"there is no pass {value!r} that can be left out; there are {', '.join(names)}", param, ctx)
+        return str(value)
+
+
+def passes() -> dict[str, str]:
+    """Return what each pass does that can be left out, of programs and of kernels, by name."""
+    from netc.kernels import PASSES
+    from netc.optimise import OPTIONAL
+
+    return OPTIONAL | dict(PASSES)
+
+
+def pass_option(command: _F) -> _F:
+    """Add ``--disable-pass``."""
+    return click.option(
+        "--disable-pass",
+        "disable",
+        multiple=True,
+        type=PassName(),
+        metavar="NAME",
+        help="Leave out a pass, to measure what it is worth (repeatable; netc compile --list-passes).",
+    )(command)
+
+
+def cache_option(command: _F) -> _F:
+    """Add ``--no-cache``."""
+    return click.option(
+        "--no-cache", is_flag=True, help="Compile the deck anew even where nothing of it has changed, and keep nothing."
+    )(command)
+
+
+BACKENDS = click.Choice(["auto", "torch", "cpp"])
+
+
 class Quantity(click.ParamType[float]):
     """A positive number as SPICE writes it (``10u``, ``1e-5``, ``100n``)."""
 
@@ -127,14 +170,34 @@ class OutputFile(click.Path):
 OUTPUT = OutputFile()
 
 
-def read_deck(deck: Path, include_directories: Sequence[Path], lenient: bool) -> Compilation:
-    """Return the deck's compilation, parsed, elaborated and lowered, after printing what there is to remark."""
+def read_deck(
+    deck: Path,
+    include_directories: Sequence[Path],
+    lenient: bool,
+    *,
+    disable: Sequence[str] = (),
+    cached: bool = False,
+) -> Compilation:
+    """Return the deck's compilation, lowered or taken from the cache, after printing what there is to remark.
+
+    ``disable`` are names of passes to leave out; those of kernels are passed over.
+    """
+    from netc.cache import DeckCache
     from netc.compiler import compile_deck
+    from netc.optimise import OPTIONAL
 
     dialect = dialect_of(click.get_current_context(silent=True))
-    compilation = compile_deck(deck, include_directories=include_directories, lenient=lenient, dialect=dialect)
+    compilation = compile_deck(
+        deck,
+        include_directories=include_directories,
+        lenient=lenient,
+        dialect=dialect,
+        disable=[name for name in disable if name in OPTIONAL],
+        cache=DeckCache() if cached else None,
+    )
     try:
-        _ = compilation.dae
+        if not compilation.from_cache:
+            _ = compilation.dae
     finally:
         show(compilation.diagnostics, compilation.sources)
     return compilation

@@ -9,7 +9,7 @@ import click
 
 from netc.compiler import Compilation
 
-from .common import OUTPUT, deck_options, read_deck, say, write_text
+from .common import OUTPUT, cache_option, deck_options, pass_option, passes, read_deck, say, write_text
 
 
 def _ast(compilation: Compilation) -> str:
@@ -45,11 +45,46 @@ STAGES: dict[str, Callable[[Compilation], str]] = {
 }
 
 
+_FROM_PROGRAM = ("ir", "py")
+
+
+def _list_passes(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from netc.kernels import PASSES as OF_KERNELS
+    from netc.optimise import PASSES as OF_PROGRAMS
+
+    always = {p.name: p.description for p in OF_PROGRAMS if not p.optional}
+    for name, description in (always | passes()).items():
+        kind = "always " if name in always else "kernel " if name in dict(OF_KERNELS) else "program"
+        click.echo(f"{name:20s} {kind} {description}")
+    click.echo(f"{'hash-consing':20s} always  equal expressions are one object, so each is computed once (CSE)")
+    ctx.exit(0)
+
+
 @click.command("compile")
 @deck_options
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write there; else to stdout.")
 @click.option("--emit", type=click.Choice(list(STAGES)), default="py", show_default=True, help="Which stage to show.")
-def command(deck: Path, include_directories: tuple[Path, ...], lenient: bool, output: Path | None, emit: str) -> None:
+@pass_option
+@cache_option
+@click.option(
+    "--list-passes",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_passes,
+    help="Say what passes there are, and stop.",
+)
+def command(
+    deck: Path,
+    include_directories: tuple[Path, ...],
+    lenient: bool,
+    output: Path | None,
+    emit: str,
+    disable: tuple[str, ...],
+    no_cache: bool,
+) -> None:
     """Compile DECK into a self-contained PyTorch module, or print a stage on the way.
 
     \b
@@ -57,7 +92,8 @@ def command(deck: Path, include_directories: tuple[Path, ...], lenient: bool, ou
       netc compile mif.cir -o mif.py && python mif.py
       netc compile mif.cir --emit dae
     """
-    compilation = read_deck(deck, include_directories, lenient)
+    cached = emit in _FROM_PROGRAM and not no_cache
+    compilation = read_deck(deck, include_directories, lenient, disable=disable, cached=cached)
     text = STAGES[emit](compilation)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))

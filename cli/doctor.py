@@ -22,6 +22,7 @@ def command() -> None:
     Example:
       netc doctor
     """
+    from netc.cache import DeckCache
     from netc.data import names
     from netc.kernels.library import compiler
     from netc.ngspice.locate import INSTALL_HINT, find_ngspice
@@ -47,6 +48,9 @@ def command() -> None:
         "C++ compiler", compiler() or "missing: training runs on PyTorch, some fifty times slower (apt-get install g++)"
     )
     _line("data sets", ", ".join(names()) + "  (netc data fetch NAME)")
+    kept = DeckCache()
+    count, size = kept.size()
+    _line("compiled decks", f"{count} of {size / 1e6:.1f} MB in {kept.folder}")
     for line in missing:
         click.echo(f"missing: {line}", err=True)
     if missing:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import FILE
+from .common import BACKENDS, FILE, cache_option, pass_option
 
 
 @click.command("evaluate")
@@ -16,6 +16,9 @@ from .common import FILE
 @click.option("--limit-test", type=int, help="Use only the first N test samples.")
 @click.option("--batch", type=int, help="Samples at once.  [as in training]")
 @click.option("--threads", type=int, help="CPU threads.  [all]")
+@click.option("--backend", type=BACKENDS, help="PyTorch, or a fused C++ kernel.  [as in training]")
+@pass_option
+@cache_option
 def command(
     directory: Path,
     data_name: str,
@@ -23,6 +26,9 @@ def command(
     limit_test: int | None,
     batch: int | None,
     threads: int | None,
+    backend: str | None,
+    disable: tuple[str, ...],
+    no_cache: bool,
 ) -> None:
     """Test the trained run in the folder DIR.
 
@@ -32,8 +38,18 @@ def command(
     Example:
       netc evaluate runs/mnist --data mnist
     """
+    from netc.cache import DeckCache
     from netc.data import load
     from netc.training import evaluate
 
     dataset = load(data_name, directory=data_dir, limit_test=limit_test)
-    click.echo(evaluate(directory, dataset, batch=batch, threads=threads).line())
+    result = evaluate(
+        directory,
+        dataset,
+        cache=None if no_cache else DeckCache(),
+        batch=batch,
+        threads=threads,
+        backend=backend,
+        disable_passes=disable,
+    )
+    click.echo(result.line())

@@ -5,14 +5,29 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from netc.diagnostics import NetcError
 
-from .common import OUTPUT, cannot_write, deck_options, read_deck, say, step_options
+if TYPE_CHECKING:
+    from netc.ir.program import Program
 
+from .common import (
+    BACKENDS,
+    OUTPUT,
+    cache_option,
+    cannot_write,
+    deck_options,
+    pass_option,
+    read_deck,
+    say,
+    step_options,
+)
+
+_ROWS = 1000  # internal steps whose signals are held at once, before those between two rows are dropped
+_OPERATIONS = 2_000_000  # of PyTorch, about ten seconds: then a kernel is worth compiling
 _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python's number when it is written
 
 
@@ -27,6 +42,15 @@ _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python
     show_default=True,
     help="Floating type of the states.",
 )
+@click.option(
+    "--backend",
+    type=BACKENDS,
+    default="auto",
+    show_default=True,
+    help="PyTorch, or a fused C++ kernel; auto takes the kernel for runs long enough to make up for compiling it.",
+)
+@pass_option
+@cache_option
 @click.option("--plot", type=OUTPUT, metavar="FILE.png", help="Draw the waveforms.")
 def command(
     deck: Path,
@@ -36,6 +60,9 @@ def command(
     dt: float | None,
     tstop: float | None,
     dtype: str,
+    backend: str,
+    disable: tuple[str, ...],
+    no_cache: bool,
     plot: Path | None,
 ) -> None:
     """Run DECK's transient by explicit Euler; write time and node voltages as CSV, one row a step.
@@ -55,13 +82,12 @@ def command(
     from netc.runtime.simulate import simulate, step_from_timing, steps_for
     from netc.runtime.stability import analyse, engineering, remedy, report, substeps
 
-    compilation = read_deck(deck, include_directories, lenient)
-    step, end = step_from_timing(compilation.circuit.timing, dt, tstop)
-    if compilation.circuit.timing is not None and compilation.circuit.timing.tstart >= end:
-        raise NetcError(
-            f"the deck's .tran starts to save at {compilation.circuit.timing.tstart:g} s, and --tstop is {end:g} s"
-        )
+    compilation = read_deck(deck, include_directories, lenient, disable=disable, cached=not no_cache)
     program = compilation.undriven
+    timing = program.timing
+    step, end = step_from_timing(timing, dt, tstop)
+    if timing is not None and timing.tstart >= end:
+        raise NetcError(f"the deck's .tran starts to save at {timing.tstart:g} s, and --tstop is {end:g} s")
     stability = analyse(program)
     parts = substeps(stability, step)
     _check_size(steps_for(end, step) + 1, len(compilation.signals))
@@ -70,14 +96,14 @@ def command(
     if parts > 1:
         say(f"note: each step of {engineering(step, 's')} is taken in {parts} sub-steps")
     result = simulate(
-        program,
+        _circuit(program, backend, getattr(torch, dtype), steps_for(end, step) * parts, disable),
         dt=step,
         tstop=end,
-        dtype=getattr(torch, dtype),
         observe=compilation.signals,
         substeps=parts,
+        chunk=max(1, _ROWS // parts),
         advice=remedy(stability),
-    ).since(compilation.circuit.timing.tstart if compilation.circuit.timing else 0.0)
+    ).since(timing.tstart if timing else 0.0)
     if output is not None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -90,8 +116,24 @@ def command(
         _write(sys.stdout, result.times.tolist(), result.names, result.values[:, 0])
     if plot is not None:
         signals = {name: result.signal(name) for name in result.names}
-        waveforms(result.times, signals, plot, title=compilation.circuit.title)
+        waveforms(result.times, signals, plot, title=program.title)
         say(f"wrote {plot}")
+
+
+def _circuit(program: Program, backend: str, dtype: Any, steps: int, disable: tuple[str, ...]) -> Any:
+    """Return what runs the program: the emitted module, or a kernel with its values."""
+    from netc.ir.nodes import postorder
+    from netc.kernels import PASSES
+    from netc.kernels.circuit import KernelCircuit, kernel_for
+    from netc.runtime.load import instantiate
+
+    module = instantiate(program, dtype)
+    operations = sum(1 for _ in postorder(*(state.derivative for state in program.states)))
+    if backend == "auto" and operations * steps < _OPERATIONS:
+        return module
+    left_out = [name for name in disable if name in dict(PASSES)]
+    kernel = kernel_for(backend, program, dtype, notify=lambda line: say(f"note: {line}"), disable=left_out)
+    return module if kernel is None else KernelCircuit(module, kernel)
 
 
 def _check_size(rows: int, signals: int) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
-from .common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, say
+from .common import (
+    BACKENDS,
+    EXIT_INTERRUPTED,
+    FILE,
+    Quantity,
+    cache_option,
+    deck_options,
+    pass_option,
+    read_deck,
+    say,
+)
 
 
 @click.command("train")
@@ -50,11 +60,13 @@ from .common import EXIT_INTERRUPTED, FILE, Quantity, deck_options, read_deck, s
 )
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "torch", "cpp"]),
+    type=BACKENDS,
     default="auto",
     show_default=True,
     help="PyTorch, or a fused C++ kernel (where a C++ compiler is present).",
 )
+@pass_option
+@cache_option
 @click.option("--device", default="cpu", show_default=True, help="A torch device.")
 @click.option("--out", type=FILE, metavar="DIR", help="Run folder.  [runs/DECK-DATA]")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")
@@ -69,6 +81,8 @@ def command(
     lr: float,
     out: Path | None,
     resume: bool,
+    disable: tuple[str, ...],
+    no_cache: bool,
     **options: object,
 ) -> None:
     """Train DECK's conductances on a data set, by backpropagation through the device physics.
@@ -85,10 +99,11 @@ def command(
     from netc.report import draw_run
     from netc.training import TrainingInterrupted, TrainingOptions, train
 
-    chosen = TrainingOptions(learning_rate=lr, **options)  # type: ignore[arg-type]  # click has checked the types
+    chosen = TrainingOptions(learning_rate=lr, disable_passes=disable, **options)  # type: ignore[arg-type]  # click has checked the types
     chosen.check()
     directory = out or Path("runs") / f"{deck.stem}-{data_name}"
-    compilation = read_deck(deck, include_directories, lenient)
+    compilation = read_deck(deck, include_directories, lenient, disable=disable, cached=not no_cache)
+    say("compiled deck from cache" if compilation.from_cache else "deck compiled")
     dataset = load(data_name, directory=data_dir, limit_train=limit_train, limit_test=limit_test)
     try:
         result = train(compilation, dataset, chosen, directory=directory, resume=resume)

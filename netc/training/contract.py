@@ -63,6 +63,10 @@ class Compilation(Protocol):
         """The deck's file."""
 
     @property
+    def dialect(self) -> str:
+        """The simulator the deck is written for."""
+
+    @property
     def source(self) -> str:
         """The emitted Python text."""
 

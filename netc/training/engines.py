@@ -12,9 +12,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from netc.diagnostics import NetcError
 from netc.ir.program import Program
-from netc.kernels import Kernel, build
+from netc.kernels import Kernel
+from netc.kernels.circuit import kernel_for
 from netc.training.contract import CircuitModule
 from netc.training.options import TrainingOptions
 from netc.training.timing import Steps
@@ -104,12 +104,15 @@ def choose(
     Raises:
         NetcError: ``cpp`` was asked for and there can be no kernel.
     """
-    on_cpu = torch.device(options.device).type == "cpu"
-    if options.backend != "torch" and on_cpu:
-        kernel = build(program, options.torch_dtype, notify=notify)
-        if kernel is not None and kernel.has_loss:
-            return KernelEngine(module, kernel, steps, options.logit_scale)
-    if options.backend == "cpp":
-        reason = "" if on_cpu else " on another device than the CPU"
-        raise NetcError(f"there is no fused kernel for this circuit{reason}", hint="use --backend auto or torch")
+    kernel = kernel_for(
+        options.backend,
+        program,
+        options.torch_dtype,
+        notify=notify,
+        loss=True,
+        device=options.device,
+        disable=options.kernel_passes,
+    )
+    if kernel is not None:
+        return KernelEngine(module, kernel, steps, options.logit_scale)
     return TorchEngine(module, steps, options.logit_scale)

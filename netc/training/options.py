@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 
-from netc.diagnostics import Diagnostics, NetcError
+from netc.diagnostics import Diagnostics, NetcError, printable
+from netc.kernels.circuit import BACKENDS
+from netc.kernels.passes import ALL as KERNEL_PASSES
+from netc.optimise import OPTIONAL
 
 SCHEDULES = ("cosine", "exponential", "constant")
-BACKENDS = ("auto", "torch", "cpp")
+_LISTS = ("activity_nodes", "disable_passes")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -40,6 +43,7 @@ class TrainingOptions:
         dtype: ``float32`` or ``float64``.
         device: a torch device.
         backend: ``auto`` (a fused kernel where there can be one), ``torch`` or ``cpp``.
+        disable_passes: names of passes to leave out, of programs and of kernels.
     """
 
     epochs: int = 10
@@ -60,6 +64,7 @@ class TrainingOptions:
     dtype: str = "float32"
     device: str = "cpu"
     backend: str = "auto"
+    disable_passes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse values that make no sense, all at once.
@@ -87,6 +92,12 @@ class TrainingOptions:
             found.error(f"unknown backend {self.backend!r}", hint=f"one of {', '.join(BACKENDS)}")
         if self.dtype not in _DTYPES:
             found.error(f"unknown dtype {self.dtype!r}", hint=f"one of {', '.join(_DTYPES)}")
+        for name in self.disable_passes:
+            if name not in OPTIONAL and name not in KERNEL_PASSES:
+                found.error(
+                    f"there is no pass {printable(name)!r}",
+                    hint=f"passes are {', '.join([*OPTIONAL, *sorted(KERNEL_PASSES)])}",
+                )
         try:
             device = torch.device(self.device)
             if device.type == "cuda" and not torch.cuda.is_available():
@@ -100,6 +111,16 @@ class TrainingOptions:
         """The dtype as torch knows it."""
         return _DTYPES[self.dtype]
 
+    @property
+    def program_passes(self) -> tuple[str, ...]:
+        """Names of the passes that are left out of the program."""
+        return tuple(name for name in self.disable_passes if name in OPTIONAL)
+
+    @property
+    def kernel_passes(self) -> tuple[str, ...]:
+        """Names of the passes that are left out of the kernel."""
+        return tuple(name for name in self.disable_passes if name in KERNEL_PASSES)
+
     def learning_rate_at(self, progress: float) -> float:
         """Return the learning rate after the share ``progress`` (0 to 1) of all updates."""
         if self.schedule == "cosine":
@@ -111,7 +132,7 @@ class TrainingOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""
-        return {**asdict(self), "activity_nodes": list(self.activity_nodes)}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingOptions:
@@ -124,7 +145,7 @@ class TrainingOptions:
         if unknown := sorted(set(values) - known):
             raise NetcError(f"the run was made by another version of netc: unknown option {unknown[0]!r}")
         try:
-            options = cls(**{**values, "activity_nodes": tuple(values.get("activity_nodes", ()))})
+            options = cls(**{**values, **{name: tuple(values.get(name, ())) for name in _LISTS}})
             options.check()
         except TypeError as error:
             raise NetcError(f"the run's options cannot be read: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from netc.cache import DeckCache
 from netc.data import Dataset
 from netc.diagnostics import NetcError
 from netc.training import checkpoint, memory, timing
@@ -92,8 +93,11 @@ def evaluate(
     dataset: Dataset,
     *,
     compilation: Compilation | None = None,
+    cache: DeckCache | None = None,
     threads: int | None = None,
     batch: int | None = None,
+    backend: str | None = None,
+    disable_passes: Sequence[str] = (),
     console: Console | None = None,
 ) -> TrainingResult:
     """Test the circuit of a run folder with its newest readable checkpoint.
@@ -102,8 +106,11 @@ def evaluate(
         directory: the run folder.
         dataset: only its test samples are used; need not be the set of the training.
         compilation: the compiled deck; the folder's own copy is compiled when ``None``.
+        cache: where that may be compiled already.
         threads: CPU threads.
         batch: samples at once; those of the training when ``None``.
+        backend: ``auto``, ``torch`` or ``cpp``; that of the training when ``None``.
+        disable_passes: names of passes to leave out besides those left out in the training.
         console: where progress goes; standard error when ``None``.
 
     Raises:
@@ -112,13 +119,19 @@ def evaluate(
     folder, reporter = RunFolder(Path(directory)), Reporter(console)
     if threads is not None:
         torch.set_num_threads(threads)
-    session, state = _restored(folder, dataset, compilation, reporter)
-    if batch is not None:
-        session.options = replace(session.options, batch=batch)
-        session.options.check()
+    config = folder.read_json(CONFIG)
+    options = TrainingOptions.from_json(_entry(config, "options"))
+    options = replace(
+        options,
+        batch=options.batch if batch is None else batch,
+        backend=options.backend if backend is None else backend,
+        disable_passes=tuple(dict.fromkeys((*options.disable_passes, *disable_passes))),
+    )
+    options.check()
+    compilation = compilation if compilation is not None else _compile_copy(folder, config, options, cache, reporter)
+    session, state = _restored(folder, dataset, compilation, options, reporter)
     with StopRequest() as stop, reporter:
         result = _test(session, dataset, folder, reporter, stop)
-    config = folder.read_json(CONFIG)
     return replace(result, samples=int(config["data"]["train_samples"]), epochs=int(state["epoch"]))
 
 
@@ -133,7 +146,7 @@ def load_trained(
     folder = RunFolder(Path(directory))
     config = folder.read_json(CONFIG)
     options = TrainingOptions.from_json(_entry(config, "options"))
-    compilation = compilation if compilation is not None else _compile_copy(folder, config)
+    compilation = compilation if compilation is not None else _compile_copy(folder, config, options)
     state, _ = checkpoint.load(folder.directory)
     module: CircuitModule = compilation.module(options.torch_dtype)
     load_parameters(module, state["parameters"])
@@ -168,7 +181,7 @@ def _config(compilation: Compilation, dataset: Dataset, session: Session) -> dic
         "options": session.options.to_json(),
         "simulation": {"steps": session.steps.count, "dt": session.steps.dt},
         "data": dataset.describe(),
-        "deck": {"path": str(compilation.path), "sha256": deck_digest(compilation)},
+        "deck": {"path": str(compilation.path), "sha256": deck_digest(compilation), "dialect": compilation.dialect},
         "features": session.module.FEATURES,
         "outputs": len(session.module.OUTPUTS),
         "trained_values": sum(p.numel() for p in session.module.parameters()),
@@ -186,7 +199,7 @@ def _entry(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _check_same_run(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuse to go on with other options, data or another deck than the run was begun with."""
     changed = []
-    before, now = _entry(stored, "options"), wanted["options"]
+    before, now = TrainingOptions.from_json(_entry(stored, "options")).to_json(), wanted["options"]
     for name in sorted(set(before) | set(now)):
         if name not in FREE_ON_RESUME and before.get(name) != now.get(name):
             changed.append(f"{name} was {before.get(name)}, is {now.get(name)}")
@@ -289,11 +302,8 @@ def _test(
 
 
 def _restored(
-    folder: RunFolder, dataset: Dataset, compilation: Compilation | None, reporter: Reporter
+    folder: RunFolder, dataset: Dataset, compilation: Compilation, options: TrainingOptions, reporter: Reporter
 ) -> tuple[Session, dict[str, Any]]:
-    config = folder.read_json(CONFIG)
-    options = TrainingOptions.from_json(_entry(config, "options"))
-    compilation = compilation if compilation is not None else _compile_copy(folder, config)
     state, warning = checkpoint.load(folder.directory)
     if warning:
         reporter.say(f"warning: {warning}")
@@ -302,12 +312,28 @@ def _restored(
     return session, state
 
 
-def _compile_copy(folder: RunFolder, config: Mapping[str, Any]) -> Compilation:
+def _compile_copy(
+    folder: RunFolder,
+    config: Mapping[str, Any],
+    options: TrainingOptions,
+    cache: DeckCache | None = None,
+    reporter: Reporter | None = None,
+) -> Compilation:
     from netc.compiler import compile_deck
 
     root = (folder.directory / DECK).resolve()
-    name = _entry(config, "deck").get("file")
+    deck = _entry(config, "deck")
+    name = deck.get("file")
     path = (folder.directory / str(name)).resolve()
     if not path.is_relative_to(root):
         raise NetcError(f"{CONFIG} of the run is damaged: its deck is not in {root}")
-    return compile_deck(path, include_directories=[root])
+    compilation = compile_deck(
+        path,
+        include_directories=[root],
+        disable=options.program_passes,
+        dialect=str(deck.get("dialect", "ngspice")),
+        cache=cache,
+    )
+    if reporter is not None and compilation.from_cache:
+        reporter.say("compiled deck from cache")
+    return compilation

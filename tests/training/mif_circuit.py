@@ -91,6 +91,7 @@ class HandMade:
     dt: float = 50e-6
     path: Path = Path("hand/made.cir")
     mode: str = "amplitude"
+    dialect: str = "ngspice"
     text: tuple[str, ...] = ("hand-made network", ".include part.lib", ".end")
     source: str = "# emitted\n"
     modules: list[MifNetwork] = field(default_factory=list)
