@@ -33,7 +33,7 @@ class Figures:
     """What was measured of one variant; ``None`` where it was not.
 
     Attributes:
-        cpu_ms: median over repeats of processor time, all threads, child processes included.
+        cpu_ms: median over repeats of processor time, all threads, child processes included; slow variants run once.
         wall_ms: median of elapsed time.
         extra_mb: see :mod:`netc.bench.memory`; 10^6 bytes.
         compile_s: processor seconds until the first step can run, compilers included, with empty caches.
@@ -132,7 +132,7 @@ def run(
             with on_processors(threads):
                 figures, step = _build(replace(task, threads=threads), name, references, result.disagreements)
             table[name] = figures
-            if step is not None:
+            if step is not None and not VARIANTS[name].slow:
                 steps[threads, name] = step
     for (threads, name), pairs in _times(steps, repeat, notify).items():
         figures = result.variants[name] if threads == task.threads else result.more[threads][name]
@@ -157,7 +157,11 @@ def _build(task: Task, name: str, references: list[Outcome], disagreements: list
     try:
         step = VARIANTS[name].build(task)
         figures.compile_s = processor_seconds() - start
+        wall = time.perf_counter()
         outcome = step()
+        if VARIANTS[name].slow:
+            spent = processor_seconds() - start - figures.compile_s
+            figures.cpu_ms, figures.wall_ms = 1e3 * spent, 1e3 * (time.perf_counter() - wall)
     except Unavailable as reason:
         figures.missing, figures.compile_s = str(reason), None
         return figures, None

@@ -41,8 +41,8 @@ class Variant:
     """How to make a variant: ``module`` of :mod:`netc.bench.variants` with a function ``build(task, **options)``.
 
     ``any_circuit`` ones take every :class:`~netc.bench.problem.Task`, others need a
-    :class:`~netc.bench.problem.Problem`.  ``slow`` ones run only when they are named.  ``any_threads`` ones can be
-    built anew with another number of threads in the same process, at little cost.
+    :class:`~netc.bench.problem.Problem`.  ``slow`` ones run only when they are named, and once.
+    ``any_threads`` ones can be built anew with another number of threads in the same process, at little cost.
     """
 
     module: str
