@@ -377,9 +377,7 @@ class Scope:
         return self._call("assemble", x, self._index(Index(flat)), str(n), str(m))
 
 
-def _step_function(
-    name: str, node: Newton, rates: Sequence[Rate], constants: Constants
-) -> tuple[list[str], list[str]]:
+def _step_function(name: str, node: Newton, rates: Sequence[Rate], constants: Constants) -> tuple[list[str], list[str]]:
     """Return the function that takes one Newton step of ``node``, and the buffers it is given after the operands."""
     known: dict[Expr, Rate] = {}
 

@@ -188,7 +188,7 @@ class Forward(Stages):
         return [
             "",
             "# states common to all samples: without a batch axis",
-            self._march(layer, "0", "steps", observer, self.prepared, given, frozenset(plan.sequence_states)),
+            *self._march(layer, "steps", observer, self.prepared, given, frozenset(plan.sequence_states)),
         ]
 
     def _sequences(self) -> list[str]:
@@ -222,9 +222,9 @@ class Forward(Stages):
             scope.know(expr, name)
         for expr, name in {**self.waveforms, **self.sequences}.items():
             scope.know(expr, f"{name}[first:last].unsqueeze(1)")
-        for block, name in zip(plan.program.inputs, self.input_names, strict=True):
-            if plan.rates(Input(block.name, block.size)) is Rate.STEP:
-                scope.know(Input(block.name, block.size), f"{name}[first:last]")
+        for driven, name in zip(plan.program.inputs, self.input_names, strict=True):
+            if driven.mode == "waveform":
+                scope.know(Input(driven.name, driven.size), f"{name}[first:last]")
         for number in plan.step:
             scope.know(plan.leaf(number), f"{self.row_names[number]}[:-1]")
         scope.plan(flows)
@@ -242,8 +242,7 @@ class Forward(Stages):
             if len(found) > 1:
                 body.append(f"# layer {number} of {len(found)}")
             body += scope.lines[start:]
-            block = f"{layer.block} if self.compiled else 0" if layer.block else "0"
-            body.append(self._march(layer, block, "last - first", observer, held, given, kept))
+            body += self._march(layer, "last - first", observer, held, given, kept)
         observed = [(self.row_names[k], observer.kept(k)) for k in plan.step if observer.kept(k)]
         rows = [name for name, _ in observed]
         wanted = [f"{name} if {condition} else None" for name, condition in observed]
@@ -264,23 +263,28 @@ class Forward(Stages):
     def _march(
         self,
         layer: Layer,
-        block: str,
         count: str,
         observer: Observer,
         held: Mapping[Expr, str],
         rows: Sequence[str],
         needed: Collection[Expr],
-    ) -> str:
+    ) -> list[str]:
         """Return the statement that runs a layer through time; its step becomes a function of its own."""
         plan = self.plan
         self.constants.helper("march")
         states = [self.state_names[k] for k in layer.numbers]
         keep = ["True" if plan.leaf(k) in needed else observer.kept(k) or "False" for k in layer.numbers]
+        block = f"{layer.block} if self.compiled else 0" if layer.block else "0"
         name, buffers = self._step(layer, held)
         given = [*(held[e] for e in layer.held), *(f"self.{b}" for b in buffers)]
-        found = f"{_tuple(states)}, {_tuple([self.row_names[k] for k in layer.numbers])}"
-        call = f"march({name}, {block}, dt, {count}, {_tuple(states)}, {_tuple(keep)}, {_tuple(given)}, {_tuple(rows)})"
-        return f"{found} = {call}"
+        return [
+            f"{_tuple(states)}, {_tuple([self.row_names[k] for k in layer.numbers])} = march(",
+            f"    {name}, {block}, dt, {count},",
+            f"    {_tuple(states)}, {_tuple(keep)},",
+            f"    {_tuple(given)},",
+            f"    {_tuple(rows)},",
+            ")",
+        ]
 
     def _step(self, layer: Layer, held: Mapping[Expr, str]) -> tuple[str, list[str]]:
         """Write the pure function of one step of a layer; return its name and the buffers it is to be given."""
@@ -321,7 +325,7 @@ class Forward(Stages):
         function = self.names.numbered("step")
         self.steps += [
             f"def {function}(dt, state, held, now):",
-            f'    """One explicit Euler step of {plain(", ".join(states), 80)}: pure, for `march` and torch.compile."""',
+            f'    """One explicit Euler step of {plain(", ".join(states), 60)}, without side effects."""',
             *(f"    {line}" for line in [*lines, *body, "# explicit Euler", *updates]),
             f"    return {_tuple(states)}",
             "",
@@ -332,7 +336,7 @@ class Forward(Stages):
     def _result(self) -> list[str]:
         self.constants.helper("collect")
         parts = [f"{name}.unsqueeze(0)" if k in self.plan.common else name for k, name in enumerate(self.state_names)]
-        return [f"return collect(found, wanted, self.FAMILIES, steps, batch), {_tuple(parts)}"]
+        return [f"return collect(found, wanted, self.FAMILIES, steps, batch, device), {_tuple(parts)}"]
 
 
 def _tuple(parts: Sequence[str]) -> str:

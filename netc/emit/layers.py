@@ -20,6 +20,7 @@ MOST_LAYERS = 8
 """A circuit of more is one layer: each is a graph of its own for ``torch.compile``."""
 
 _MOST_OPERATIONS = 240  # in one compiled graph: the time to compile grows with it, and registers run out
+_MANY_LANES = 100  # states common to all samples are rarely enough work for a compiled graph
 _BLOCKS = (10, 5, 4, 2)  # all divide the stretches of the emitted module
 
 
@@ -51,7 +52,9 @@ def common_layer(plan: Schedule) -> Layer:
     waves = set(plan.common_reads)
     read = frontier([plan.derivatives[k] for k in plan.common], lambda e: bool(plan.rates(e)) and e not in waves)
     held = tuple(e for e in read if e not in waves and e not in own)
-    return Layer(tuple(plan.common), tuple(e for e in read if e in waves), held, 0)
+    lanes = sum(state.size for state in own)
+    block = _block([plan.derivatives[k] for k in plan.common], {*read, *own}) if lanes >= _MANY_LANES else 0
+    return Layer(tuple(plan.common), tuple(e for e in read if e in waves), held, block)
 
 
 def _components(plan: Schedule) -> list[list[int]]:
@@ -86,10 +89,12 @@ def _layer(plan: Schedule, numbers: Sequence[int]) -> Layer:
     read = [e for e in frontier(roots, inside) if e not in own]
     rows = tuple(e for e in read if plan.rates(e) & Rate.TIME)
     held = tuple(e for e in read if not plan.rates(e) & Rate.TIME)
-    given = {*read, *own}
+    return Layer(tuple(numbers), rows, held, _block(roots, {*read, *own}))
+
+
+def _block(roots: Sequence[Expr], given: set[Expr]) -> int:
     computed = [e for e in postorder(*roots, known=given) if e not in given and not isinstance(e, Const)]
-    operations = len(computed) + len(numbers)
-    block = next((n for n in _BLOCKS if n * operations <= _MOST_OPERATIONS), 1)
-    if any(isinstance(e, Newton) for e in computed):  # it goes on as long as the values want
-        block = 0
-    return Layer(tuple(numbers), rows, held, block)
+    if any(isinstance(e, Newton) for e in computed):  # it goes on for as long as the values want
+        return 0
+    operations = len(computed) + len(roots)
+    return next((n for n in _BLOCKS if n * operations <= _MOST_OPERATIONS), 1)

@@ -224,9 +224,9 @@ class _Weights:
             "def __init__(self, dtype=torch.float32):",
             "    super().__init__()",
             '    self.register_buffer("precision", torch.zeros((), dtype=dtype), persistent=False)',
-            "    self.compiled = False  # whether steps run as compiled blocks: faster, for some seconds of torch.compile",
+            "    self.compiled = False  # whether torch.compile makes blocks of steps: faster, after some seconds",
             "    self.stretch = 100  # steps that one layer takes before the next one takes them",
-            "    self.recompute = False  # whether the backward pass runs each stretch again instead of keeping all of it",
+            "    self.recompute = False  # whether the backward pass runs stretches again instead of keeping all",
         ]
         for block, name in self._blocks:
             value = self._constants.floats(block.values)

@@ -10,18 +10,13 @@ from __future__ import annotations
 import base64
 import csv
 import difflib
-import functools
 import json
 import sys
-import types
-import warnings
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-
-Tensors = tuple[torch.Tensor, ...]
 
 
 def unpacked(given: str) -> bytes:
@@ -219,6 +214,7 @@ def collect(
     families: Sequence[Sequence[str]],
     steps: int,
     batch: int,
+    device: torch.device | None = None,
 ) -> torch.Tensor:
     """Put the lanes asked for side by side: (steps + 1, batch, columns), in the order they were asked for."""
     parts: list[torch.Tensor] = []
@@ -232,221 +228,12 @@ def collect(
         parts.append(part)
         order += [column for _, column in places]
     if not parts:
-        return torch.zeros(steps + 1, batch, 0)
+        return torch.zeros(steps + 1, batch, 0, device=device)
     result = torch.cat(parts, -1) if len(parts) > 1 else parts[0].contiguous()
     if order != sorted(order):
         inverse = sorted(range(len(order)), key=order.__getitem__)
         result = result.index_select(-1, torch.tensor(inverse, device=result.device))
     return result
-
-
-def stretches(circuit: Any, advance: Any, steps: int, state: Tensors) -> tuple[Tensors, list[Any]]:
-    """Run ``advance(first, last, state)`` through all steps, ``circuit.stretch`` at a time; join what it returns.
-
-    Where ``circuit.recompute`` says so, the backward pass keeps the states between stretches only and runs each
-    stretch again (Chen et al. 2016, arXiv 1604.06174).
-    """
-    from torch.utils.checkpoint import checkpoint
-
-    again = circuit.recompute and torch.is_grad_enabled()
-    parts = []
-    for first in range(0, steps, circuit.stretch):
-        last = min(first + circuit.stretch, steps)
-        if again:
-            state, rows = checkpoint(advance, first, last, state, use_reentrant=False, preserve_rng_state=False)
-        else:
-            state, rows = advance(first, last, state)
-        parts.append(rows)
-    columns = zip(*parts, strict=True)  # each stretch begins with the row the last one ended with
-    return state, [None if c[0] is None else torch.cat((c[0], *(rows[1:] for rows in c[1:]))) for c in columns]
-
-
-def march(
-    step: Any, block: int, dt: float, count: int, state: Tensors, keep: Sequence[bool], held: Tensors, rows: Tensors
-) -> tuple[Tensors, list[Any]]:
-    """Take ``count`` steps; return the state and, for what is in ``keep``, its history (count + 1, ...), else None.
-
-    ``step(dt, state, held, now)`` returns the next state, where ``now`` are the rows of its number.  With a
-    ``block`` so many steps at a time are one compiled graph.
-    """
-    whole = count - count % block if block else 0
-    parts: list[list[torch.Tensor]] = [[x.unsqueeze(0)] for x in state]
-    if whole:
-        state, histories = run_blocks(step, block, dt, whole, state, keep, held, rows)
-        parts = [[h] for h in histories]
-    after: list[list[torch.Tensor]] = [[] for _ in state]
-    for _, *now in zip(range(whole, count), *(r[whole:].unbind() for r in rows)):
-        state = step(dt, state, held, now)
-        for kept, rows_after, x in zip(keep, after, state, strict=True):
-            if kept:
-                rows_after.append(x)
-    joined: list[Any] = []
-    for kept, part, more in zip(keep, parts, after, strict=True):
-        if not kept:
-            joined.append(None)
-        elif whole == count:
-            joined.append(part[0])
-        else:
-            joined.append(torch.cat((*part, torch.stack(more))))
-    return state, joined
-
-
-def run_blocks(
-    step: Any, size: int, dt: float, count: int, state: Tensors, keep: Sequence[bool], held: Tensors, rows: Tensors
-) -> tuple[Tensors, list[Any]]:
-    """What :func:`march` does, for a whole number of blocks of ``size`` steps."""
-    state = tuple(x.contiguous() for x in state)
-    held, rows = tuple(x.contiguous() for x in held), tuple(x.contiguous() for x in rows)
-    plan = (step, size, dt, tuple(keep)), count, (len(state), len(held), len(rows))
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (*state, *held, *rows)):
-        found = Blocks.apply(plan, *state, *held, *rows)
-    else:
-        found = blocks_ahead(plan, (state, held, rows), None)
-    histories = iter(found[len(state) :])
-    return tuple(found[: len(state)]), [next(histories) if k else None for k in keep]
-
-
-def blocks_ahead(plan: Any, tensors: Any, starts: list[torch.Tensor] | None) -> tuple[torch.Tensor, ...]:
-    """Run all blocks; ``starts`` gets what the backward pass needs besides histories: other states at each start."""
-    (step, size, dt, keep), count, _ = plan
-    state, held, rows = (tuple(x.detach() for x in part) for part in tensors)
-    ahead = block_ahead(step, size, dt, keep)
-    histories = [torch.empty(count + 1, *x.shape, dtype=x.dtype, device=x.device) for x, k in zip(state, keep) if k]
-    for history, x in zip(histories, (x for x, k in zip(state, keep) if k)):
-        history[0] = x
-    with torch.no_grad():
-        for first in range(0, count, size):
-            if starts is not None:
-                starts += [x for x, k in zip(state, keep) if not k]
-            now = tuple(r[first : first + size] for r in rows)
-            state = ahead(state, held, now, tuple(h[first + 1 : first + 1 + size] for h in histories))
-    return (*state, *histories)
-
-
-class Blocks(torch.autograd.Function):
-    """All blocks as one operation; the backward pass runs each block again from the state at its start."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: Any, *tensors: torch.Tensor) -> Any:
-        """Return the states at the end and the histories of those that are kept."""
-        states, helds, _ = plan[2]
-        starts: list[torch.Tensor] = []
-        parts = tensors[:states], tensors[states : states + helds], tensors[states + helds :]
-        found = blocks_ahead(plan, parts, starts)
-        ctx.plan = plan
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors[states:], *found[states:], *starts)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *seeds: Any) -> Any:
-        """Pull the gradients back block by block, last one first."""
-        (step, size, dt, keep), count, (states, helds, rowss) = ctx.plan
-        saved = tuple(x.detach() for x in ctx.saved_tensors)
-        held, rows, rest = saved[:helds], saved[helds : helds + rowss], saved[helds + rowss :]
-        histories, starts = rest[: sum(keep)], rest[sum(keep) :]
-        others = len(keep) - sum(keep)
-
-        def begin(first: int) -> Tensors:
-            kept, other = (h[first] for h in histories), iter(starts[first // size * others :])
-            return tuple(next(kept) if k else next(other) for k in keep)
-
-        needs = ctx.needs_input_grad[1 + states :]
-        needs = needs[:helds], needs[helds:]
-        end, along = seeds[:states], tuple(None if s is None else s.contiguous() for s in seeds[states:])
-        back = block_back(step, size, dt, keep, tuple(s is not None for s in along), needs)
-        state = tuple(torch.zeros_like(x) if s is None else s.contiguous() for s, x in zip(end, begin(0)))
-        totals = tuple(torch.zeros_like(x) for x, n in zip(held, needs[0]) if n)
-        found = tuple(torch.zeros_like(x) for x, n in zip(rows, needs[1]) if n)
-        with torch.no_grad():
-            for first in range(count - size, -1, -size):
-                seed = tuple(s[first + 1 : first + 1 + size] for s in along if s is not None)
-                now, outs = (tuple(r[first : first + size] for r in part) for part in (rows, found))
-                state, totals = back(begin(first), held, now, state, seed, totals, outs)
-        given = iter(along)
-        first_rows = [next(given) if k else None for k in keep]
-        state = tuple(x if r is None else x + r[0] for x, r in zip(state, first_rows))
-        total, row = iter(totals), iter(found)
-        return (
-            None,
-            *state,
-            *(next(total) if n else None for n in needs[0]),
-            *(next(row) if n else None for n in needs[1]),
-        )
-
-
-@functools.lru_cache(maxsize=64)
-def block_ahead(step: Any, size: int, dt: float, keep: tuple[bool, ...]) -> Any:
-    """Return a function, to be compiled, that takes ``size`` steps and writes the kept states to ``outs``."""
-
-    def ahead(state: Tensors, held: Tensors, rows: Tensors, outs: Tensors) -> Tensors:
-        for n in range(size):
-            state = step(dt, state, held, tuple(r[n] for r in rows))
-            for out, x in zip(outs, [x for x, k in zip(state, keep) if k]):
-                out[n].copy_(x)
-        return tuple(state)
-
-    return Compiled(ahead)
-
-
-@functools.lru_cache(maxsize=64)
-def block_back(step: Any, size: int, dt: float, keep: tuple[bool, ...], given: tuple[bool, ...], needs: Any) -> Any:
-    """Return a function, to be compiled, that takes the steps again and pulls gradients back through them.
-
-    ``given`` says which histories have gradients, ``needs`` which of the held and of the rows want theirs: added to
-    ``totals``, and written to ``outs``.
-    """
-
-    def back(
-        state: Tensors, held: Tensors, rows: Tensors, end: Tensors, along: Tensors, totals: Tensors, outs: Tensors
-    ) -> Any:
-        def run(state: Tensors, some_held: Tensors, some_rows: Tensors) -> Any:
-            changed_held, changed_rows = iter(some_held), iter(some_rows)
-            now_held = tuple(next(changed_held) if n else x for n, x in zip(needs[0], held))
-            now_rows = tuple(next(changed_rows) if n else x for n, x in zip(needs[1], rows))
-            kept: list[list[torch.Tensor]] = [[] for _ in given]
-            for n in range(size):
-                state = step(dt, state, now_held, tuple(r[n] for r in now_rows))
-                for history, x in zip(kept, [x for x, k in zip(state, keep) if k]):
-                    history.append(x)
-            return tuple(state), tuple(torch.stack(h) for h, g in zip(kept, given) if g)
-
-        some_held = tuple(x for n, x in zip(needs[0], held) if n)
-        some_rows = tuple(x for n, x in zip(needs[1], rows) if n)
-        _, pull = torch.func.vjp(run, state, some_held, some_rows)
-        states, helds, rowss = pull((end, along))
-        for out, x in zip(outs, rowss):
-            out.copy_(x)
-        return states, tuple(t + x for t, x in zip(totals, helds))
-
-    return Compiled(back)
-
-
-class Compiled:
-    """A function under torch.compile from its first call on; as it is, after a warning, where that fails."""
-
-    def __init__(self, plain: Any) -> None:
-        """Give ``plain`` code of its own: torch limits how often it compiles the same."""
-        self.plain = types.FunctionType(
-            plain.__code__.replace(), plain.__globals__, plain.__name__, None, plain.__closure__
-        )
-        self.fast: Any = None
-        self.failed = False
-
-    def __call__(self, state: Tensors, *given: Any) -> Any:
-        """Return what the function returns."""
-        if not self.failed:
-            try:
-                if self.fast is None:
-                    # on a CPU: take the vector unit it has without trying out each, in this process
-                    options = {"cpp.vec_isa_ok": True, "compile_threads": 1} if state[0].device.type == "cpu" else {}
-                    self.fast = torch.compile(self.plain, fullgraph=True, dynamic=False, options=options)
-                return self.fast(state, *given)
-            except Exception as error:  # torch and compilers fail in many ways
-                self.failed = True
-                reason = (str(error).strip().splitlines() or [""])[0]
-                warnings.warn(f"torch.compile failed, running without: {type(error).__name__}: {reason}", stacklevel=2)
-        return self.plain(state, *given)
 
 
 def main(circuit: Any, tstep: float, tstop: float, arguments: Sequence[str]) -> None:

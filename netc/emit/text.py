@@ -109,20 +109,32 @@ def lanes_text(names: Sequence[str]) -> str:
     return f"{plain(names[0], 24)}, {plain(names[1], 24)}, ..., {plain(names[-1], 24)}"
 
 
-def _support() -> tuple[str, ast.Module]:
-    source = resources.files("netc.emit").joinpath("support.py").read_text(encoding="utf-8")
-    return source, ast.parse(source)
+def _carried() -> dict[str, tuple[ast.FunctionDef | ast.ClassDef, list[str]]]:
+    """Return definition and lines of all that an emitted module may carry, by name."""
+    found = {}
+    for name in ("support.py", "stepping.py"):
+        source = resources.files("netc.emit").joinpath(name).read_text(encoding="utf-8")
+        tree, lines = ast.parse(source), source.splitlines()
+        _IMPORTED.update(a.name for s in tree.body if isinstance(s, ast.Import) for a in s.names)
+        for part in tree.body:
+            if isinstance(part, ast.FunctionDef | ast.ClassDef):
+                first = min([part.lineno, *(d.lineno for d in part.decorator_list)])
+                found[part.name] = part, lines[first - 1 : part.end_lineno]
+    return found
 
 
-_SOURCE, _TREE = _support()
-_DEFINED = {f.name: f for f in _TREE.body if isinstance(f, ast.FunctionDef | ast.ClassDef)}
-SUPPORT = frozenset(_DEFINED)
+_IMPORTED: set[str] = set()
+_CARRIED = _carried()
+SUPPORT = frozenset(_CARRIED)
 """Names of the functions and classes an emitted module may carry."""
 
 
 def support_functions(wanted: set[str]) -> tuple[str, set[str]]:
-    """Return the source of what is wanted of :mod:`netc.emit.support`, with what that calls, and imported modules."""
-    uses = {name: _names_in(definition) for name, definition in _DEFINED.items()}
+    """Return the source of what is wanted of :mod:`netc.emit.support` and of :mod:`netc.emit.stepping`.
+
+    What that calls comes with it; returned besides are the modules it imports.
+    """
+    uses = {name: _names_in(definition) for name, (definition, _) in _CARRIED.items()}
     found: set[str] = set()
     stack = [*wanted & SUPPORT]
     while stack:
@@ -130,14 +142,8 @@ def support_functions(wanted: set[str]) -> tuple[str, set[str]]:
         if name not in found:
             found.add(name)
             stack.extend(uses[name] & SUPPORT)
-    lines = _SOURCE.splitlines()
-    texts = []
-    for name, definition in _DEFINED.items():
-        if name in found:
-            first = min([definition.lineno, *(d.lineno for d in definition.decorator_list)])
-            texts.append("\n".join(lines[first - 1 : definition.end_lineno]))
-    imported = {a.name for s in _TREE.body if isinstance(s, ast.Import) for a in s.names}
-    return "\n\n\n".join(texts), set().union(*(uses[name] for name in found)) & imported
+    texts = ["\n".join(lines) for name, (_, lines) in _CARRIED.items() if name in found]
+    return "\n\n\n".join(texts), set().union(*(uses[name] for name in found)) & _IMPORTED
 
 
 def _names_in(definition: ast.FunctionDef | ast.ClassDef) -> set[str]:
