@@ -16,6 +16,7 @@ from .common import EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_INTERRUPTED, say
 COMMANDS = {
     "compile": "compile",
     "info": "info",
+    "convert": "convert",
     "simulate": "simulate",
     "validate": "validate",
     "check-grad": "check_grad",
@@ -62,6 +63,7 @@ class _Commands(click.Group):
 _SUMMARIES = {
     "compile": "Write a deck as a PyTorch module, or show any stage on the way.",
     "info": "Count what a deck holds: states, lanes, couplings, time constants.",
+    "convert": "Write a deck of any dialect as ngspice reads it.",
     "simulate": "Run the deck's transient; waveforms as CSV or picture.",
     "validate": "Compare every node with ngspice and measure the order in dt.",
     "check-grad": "Compare autograd with central differences in float64.",

@@ -3,18 +3,21 @@
 Each card of the syntax tree gives back the logical line it came from, word for word but for comments, so ngspice runs
 what the author wrote and not a re-print.  Only cards go over: comments (``*#`` lines are commands to ngspice),
 ``.control`` blocks, other analyses and output cards stay behind, and included files are inlined, so that ngspice opens
-no file.
+no file.  A deck of another dialect, or with a function ngspice does not have, goes over as
+:func:`netc.parse.write.write_deck` writes it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from netc.diagnostics import Diagnostic, NetcError, Severity, Span
 from netc.ir.program import Timing
 from netc.parse.ast import Card, Conditional, Deck, Directive, Include, Options, Output, Subcircuit, Tran
 from netc.parse.lines import cut_comment
+from netc.parse.write import runs_as_written, write_deck
 
 # What a signature run needs to be a reference: a thousand times tighter than ngspice's defaults.
 TOLERANCES = "reltol=1e-6 abstol=1e-15 vntol=1e-9"
@@ -44,12 +47,30 @@ def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = No
         NetcError: the deck's lines are not there, or a signal's name cannot be written on a ``.save`` card.
     """
     lines = ["* netc"]
-    lines += _cards(deck, deck.cards)
+    if runs_as_written(deck):
+        lines += _cards(deck, deck.cards)
+    else:
+        text = write_deck(replace(deck, cards=_own(deck.cards)), leave_out=(Tran, Output, Directive))
+        lines += text.splitlines()[1:-1]
     lines.append(f".options {TOLERANCES}")
     if nodes is not None:
         lines += _save_cards(nodes)
     lines += [_tran_card(timing), ".end"]
     return "\n".join(lines) + "\n"
+
+
+def _own(cards: Iterable[Card]) -> tuple[Card, ...]:
+    """Return cards without the options that are set here, those of included files in place."""
+    kept: list[Card] = []
+    for card in cards:
+        if isinstance(card, Include):
+            kept += _own(card.cards)
+        elif isinstance(card, Options):
+            settings = tuple((name, value) for name, value in card.settings if name not in _DROPPED_OPTIONS)
+            kept += [replace(card, settings=settings)] if settings else []
+        else:
+            kept.append(card)
+    return tuple(kept)
 
 
 def current_vector(name: str) -> str:

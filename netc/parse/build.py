@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -10,7 +10,6 @@ from netc.diagnostics import Span
 from netc.parse import ast
 
 _T = TypeVar("_T")
-_LEAVES = (ast.Number, ast.Name, ast.Voltage, ast.Current)
 _COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "&&", "||"})
 
 
@@ -54,6 +53,25 @@ def is_logical(node: ast.Expression) -> bool:
     if isinstance(node, ast.Unary):
         return node.operator == "!"
     return isinstance(node, ast.Binary) and node.operator in _COMPARISONS
+
+
+def parts(root: ast.Expression) -> Iterator[ast.Expression]:
+    """Yield ``root`` and all that is in it."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        yield node
+        match node:
+            case ast.Call():
+                stack += node.arguments
+            case ast.Unary():
+                stack.append(node.operand)
+            case ast.Binary():
+                stack += (node.left, node.right)
+            case ast.Ternary():
+                stack += (node.condition, node.then, node.otherwise)
+            case _:
+                pass
 
 
 def rebuild(node: ast.Expression, change: Callable[[ast.Expression], ast.Expression]) -> ast.Expression:

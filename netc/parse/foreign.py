@@ -179,7 +179,22 @@ HSPICE: dict[tuple[str, int], Rewrite] = {
     ("sign", 2): lambda x, y: binary("*", call("sgn", y), call("abs", x), x.span),
 }
 
+
+def _remainder(a: ast.Expression, b: ast.Expression) -> ast.Expression:
+    whole = _truncated(binary("/", a, b, a.span))
+    return binary("-", a, binary("*", b, whole, a.span), a.span)
+
+
 NETC: dict[tuple[str, int], Rewrite] = {
+    **_SHARED,
+    ("hypot", 2): _hypotenuse,
+    ("round", 1): _round,
+    ("mod", 2): _remainder,
+    ("fmod", 2): _remainder,
+    ("sqr", 1): lambda x: binary("^", x, 2, x.span),
+    ("square", 1): lambda x: binary("^", x, 2, x.span),
+    ("buf", 1): lambda x: choose(truth(x), 1, 0),
+    ("inv", 1): lambda x: choose(truth(x), 0, 1),
     ("if", 3): choose,
     ("limit", 3): _clip,
     ("stp", 1): lambda x: binary("*", binary("+", call("sgn", x), 1, x.span), 0.5, x.span),

@@ -44,20 +44,21 @@ def _bodies(card: ast.Card) -> Iterable[tuple[ast.Card, ...]]:
     return [branch.cards for branch in card.branches] if isinstance(card, ast.Conditional) else []
 
 
-def _all(cards: Iterable[ast.Card]) -> Iterator[ast.Card]:
+def every(cards: Iterable[ast.Card]) -> Iterator[ast.Card]:
+    """Yield every card, those of included files, subcircuits and branches after the card they are in."""
     for card in cards:
         yield card
         for body in _bodies(card):
-            yield from _all(body)
+            yield from every(body)
 
 
 def _functions(cards: Iterable[ast.Card]) -> frozenset[str]:
-    return frozenset(card.name for card in _all(cards) if isinstance(card, ast.Func))
+    return frozenset(card.name for card in every(cards) if isinstance(card, ast.Func))
 
 
 def _parameters(cards: Iterable[ast.Card]) -> frozenset[str]:
     names: set[str] = set()
-    for card in _all(cards):
+    for card in every(cards):
         if isinstance(card, ast.Param):
             names.update(name for name, _ in card.assignments)
         elif isinstance(card, ast.Subcircuit):
@@ -73,7 +74,7 @@ def _check_hidden(cards: Sequence[ast.Card], diagnostics: Diagnostics) -> None:
     if "parhier" in options:
         return
     everywhere = {name for card in cards if isinstance(card, ast.Param) for name, _ in card.assignments}
-    for card in _all(cards):
+    for card in every(cards):
         if isinstance(card, ast.Subcircuit):
             own = {*(name for name, _ in card.parameters), *_parameters(card.cards)}
             for name in sorted(own & everywhere):
