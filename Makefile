@@ -1,14 +1,16 @@
 # make run    compile and validate the neuron, train the 784-100-10 network on MNIST, pictures under runs/
 # make test   lint, types, tests
+# make bench  measure netc against other ways, some ten minutes; writes docs/performance.md
 # make wheel  dist/netc-*.whl
 PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH := $(VENV)/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install ngspice run test wheel clean
+.PHONY: help install ngspice run test bench wheel clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -33,6 +35,18 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# Brian2 2.9 needs an older numpy than the rest: an environment on top of the other one
+$(BENCH)/.installed: $(INSTALLED)
+	@$(BIN)/python -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check jax brian2 'numpy<2.4'
+	@$(BENCH)/bin/python -c "import pathlib, sysconfig; here = pathlib.Path(sysconfig.get_path('purelib')); \
+		there = here.as_posix().replace('$(BENCH)', '$(VENV)'); \
+		(here / 'below.pth').write_text(f'import site; site.addsitedir({there!r})')"
+	@touch $@
+
+bench: $(BENCH)/.installed ngspice
+	$(BENCH)/bin/python scripts/bench.py
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
