@@ -96,7 +96,6 @@ def command(
       netc train network.cir --data mnist --out runs/mnist --resume
     """
     from netc.data import load
-    from netc.report import draw_run
     from netc.training import TrainingInterrupted, TrainingOptions, train
 
     chosen = TrainingOptions(learning_rate=lr, disable_passes=disable, **options)  # type: ignore[arg-type]  # click has checked the types
@@ -110,6 +109,8 @@ def command(
     except TrainingInterrupted as stopped:
         say(str(stopped))
         sys.exit(EXIT_INTERRUPTED)
+    from netc.report import draw_run  # when there is something to draw: importing it takes half a second
+
     pictures = draw_run(directory, compilation, dataset)
     say(f"{directory}: run folder; pictures {', '.join(p.name for p in pictures)}")
     click.echo(result.line())

@@ -7,7 +7,7 @@ on which they are defined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -61,23 +61,47 @@ def bounds_of(expressions: Sequence[Expr], environment: Mapping[Expr, Any]) -> l
 
     Args:
         expressions: roots.
-        environment: ``(lower, upper)`` of leaves, arrays or numbers that broadcast to the leaf's lanes.  A state
-            or unknown that is missing is unbounded, an input is within 0..1, time is 0 or more.
+        environment: ``(lower, upper)`` of leaves, arrays or numbers that broadcast to the leaf's lanes, and of
+            other expressions whose bounds are known already.  A state or unknown that is missing is unbounded, an
+            input is within 0..1, time is 0 or more.
 
     Raises:
         ValueError: for a parameter without bounds.
         TypeError: for a node without a rule.
     """
     known: dict[int, Interval] = {}
+
+    def tidied(node: Expr, found: tuple[Any, Any]) -> Interval:
+        lower, upper = (np.broadcast_to(np.asarray(x, dtype=np.float64), node.shape) for x in found)
+        known[id(node)] = _tidy(lower, upper)
+        return known[id(node)]
+
+    def of(node: Expr) -> Interval:
+        found = known.get(id(node))
+        return tidied(node, environment[node]) if found is None else found
+
     with np.errstate(all="ignore"):
-        for node in postorder(*expressions):
-            given = environment.get(node)
-            found = _leaf(node) if given is None else given
-            if found is None:
-                found = _rule(node, lambda e: known[id(e)])
-            lower, upper = (np.broadcast_to(np.asarray(x, dtype=np.float64), node.shape) for x in found)
-            known[id(node)] = _tidy(lower, upper)
-    return [known[id(e)] for e in expressions]
+        for node in postorder(*expressions, known=environment):
+            found = _leaf(node)
+            tidied(node, _rule(node, of) if found is None else found)
+        return [of(e) for e in expressions]
+
+
+def unmoved(
+    expressions: Sequence[Expr], environment: Mapping[Expr, Any], moving: Container[Expr]
+) -> dict[Expr, Interval]:
+    """Return bounds of the largest parts of ``expressions`` that read none of the leaves ``moving``.
+
+    Added to the environment, they need not be found again each time that ``moving`` have other bounds.
+    """
+    moved: set[Expr] = set()
+    parts: dict[Expr, None] = {}
+    for node in postorder(*expressions):
+        if node in moving or not moved.isdisjoint(node.children):
+            moved.add(node)
+    for node in [*moved]:
+        parts.update(dict.fromkeys(c for c in node.children if c not in moved and c.children))
+    return dict(zip(parts, bounds_of([*parts], environment), strict=True))
 
 
 def environment_of(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.ir.interval import Interval, bounds, environment_of
+from netc.ir.interval import Interval, bounds, environment_of, unmoved
 from netc.ir.nodes import Expr, State
 from netc.ir.program import Program
 from netc.ir.sparsity import dependence, diagonal_groups
@@ -35,6 +35,7 @@ def state_box(program: Program, environment: Mapping[Expr, Any] | None = None) -
     """
     around = dict(environment_of(program) if environment is None else environment)
     leaves = {block.name: State(block.name, block.size) for block in program.states}
+    around |= unmoved([block.derivative for block in program.states], around, set(leaves.values()))
     groups: dict[str, list[Array]] = {}
     level: dict[str, tuple[Array, Array]] = {}
     for block in program.states:

@@ -53,8 +53,8 @@ class LoopRates:
 
     def __call__(self, expr: Expr) -> Rate:
         """Return the rate of ``expr``."""
-        for node in postorder(expr):
-            if node not in self._known:
+        if expr not in self._known:
+            for node in postorder(expr, known=self._known):
                 self._known[node] = self._rate(node)
         return self._known[expr]
 
