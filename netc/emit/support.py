@@ -118,7 +118,7 @@ def solve(matrix: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def newton(step: Any, guess: torch.Tensor, systems: int, *operands: torch.Tensor) -> torch.Tensor:
-    """z with step(z, z, ...) = 0 by damped Newton from guess, then from 0, NaN where neither finds it; no gradient.
+    """z with step(z, z, ...) = 0 by damped Newton from guess, then 0, then 0.1, else NaN; no gradient.
 
     step(z, point, ...) is -J(point)**-1 g(z), in float64.  A step is halved until the correction that the same
     Jacobian wants at its end is smaller (P. Deuflhard's natural monotonicity test).  Lane k belongs to system
@@ -138,7 +138,7 @@ def newton(step: Any, guess: torch.Tensor, systems: int, *operands: torch.Tensor
         move = step(z, z, *given)
         z = z.expand(move.shape)
         active = torch.ones_like(largest(z), dtype=torch.bool)
-        for start in (z, torch.zeros_like(z)):
+        for start in (z, torch.zeros_like(z), torch.full_like(z, 0.1)):
             z, open_here = torch.where(spread(active), start, z), active
             for _ in range(200):
                 move = step(z, z, *given)

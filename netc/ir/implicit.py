@@ -73,7 +73,7 @@ class Newton(Expr):
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
         """Return the node with other guess and operands; one lane stands for as many as there were."""
         wide = tuple(widen(new, old.shape[-1]) for new, old in zip(children[1:], self.operands, strict=True))
-        return Newton(self.step, self.systems, self.names, children[0], wide)
+        return Newton(self.step, self.systems, self.names, widen(children[0], self.size), wide)
 
 
 def solution(step: Expr, unknown: Expr, point: Expr, guess: Expr, *, systems: int, names: tuple[str, ...]) -> Expr:
@@ -106,11 +106,11 @@ def newton(step: Expr, unknown: Expr, point: Expr, guess: Expr, *, systems: int,
                 if child not in inside and child not in operands and not isinstance(child, Const):
                     operands[child] = Hole(2 + len(operands), child.shape)
             body[node] = node.with_children(tuple(body.get(c) or operands.get(c) or c for c in node.children))
-    return Newton(body.get(step, step), systems, names, guess, tuple(operands))
+    return Newton(body.get(step, step), systems, names, widen(guess, unknown.size), tuple(operands))
 
 
 def iterate(step: Step, guess: Array, systems: int) -> Array:
-    """Return ``z`` with ``step(z, z) = 0``: damped Newton from ``guess``, then from 0 where that fails, else NaN.
+    """Return ``z`` with ``step(z, z) = 0``: damped Newton from ``guess``; where that fails from 0, then 0.1; else NaN.
 
     A step is halved until the correction that the same Jacobian wants at its end is smaller than the step (the
     natural monotonicity test of P. Deuflhard, Newton Methods for Nonlinear Problems, 2004, 3.3), which holds back
@@ -132,7 +132,7 @@ def iterate(step: Step, guess: Array, systems: int) -> Array:
 
     z = np.array(np.broadcast_to(guess, step(guess, guess).shape))
     active = np.ones((*z.shape[:-1], systems), dtype=bool)
-    for start in (z, np.zeros_like(z)):
+    for start in (z, np.zeros_like(z), np.full_like(z, 0.1)):
         z, open_here = np.where(spread(active), start, z), active
         for _ in range(ITERATIONS):
             move = step(z, z)

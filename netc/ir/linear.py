@@ -42,6 +42,10 @@ class Entry:
     columns: Index
     coefficient: Expr
 
+    def placed(self, row: int, column: int) -> Entry:
+        """Return the entry with its rows and columns numbered from ``row`` and ``column`` on."""
+        return Entry("", Index(self.rows.array + row), Index(self.columns.array + column), self.coefficient)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearForm:

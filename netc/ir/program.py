@@ -62,7 +62,8 @@ class InputBlock:
 class StateBlock:
     """States of one form: ``d state / dt = derivative``, ``state(0) = initial``.
 
-    ``lanes`` are what a user calls them: the node of a grounded capacitor, else the element name.
+    ``lanes`` are what a user calls them: the node of a grounded capacitor, else the element name.  ``carried`` ones
+    are no states of the circuit: a value of the last step, from which the search for the next one starts.
     """
 
     name: str
@@ -71,6 +72,7 @@ class StateBlock:
     initial: Expr
     derivative: Expr
     spans: tuple[Span, ...]
+    carried: bool = False
 
     @property
     def size(self) -> int:
@@ -84,7 +86,8 @@ class AlgebraicBlock:
 
     ``unknowns[i]`` (an :class:`~netc.ir.nodes.Unknown`) has the residual ``residuals[i] = 0``.  Where
     ``explicit`` is set there is one unknown and it equals that expression, which does not contain it.
-    Blocks come in dependency order: an earlier block never needs a later one.
+    Blocks come in dependency order: an earlier block never needs a later one.  ``guesses``, where there are any, say
+    from where the search for each of the unknowns starts; else it is the value of the last step.
     """
 
     unknowns: tuple[Expr, ...]
@@ -92,6 +95,7 @@ class AlgebraicBlock:
     explicit: Expr | None
     lanes: tuple[tuple[str, ...], ...]
     spans: tuple[tuple[Span, ...], ...]
+    guesses: tuple[Expr, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,3 +138,8 @@ class Program:
     timing: Timing | None
     uic: bool = False
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def dynamic(self) -> tuple[StateBlock, ...]:
+        """The states of the circuit, without those that are only carried from step to step."""
+        return tuple(block for block in self.states if not block.carried)

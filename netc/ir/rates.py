@@ -29,6 +29,10 @@ class Rates:
         self._states, self._unknowns = _leaf_rates(program)
         self._known: dict[Expr, Rate] = {}
 
+    def declare(self, leaf: State | Unknown, rate: Rate) -> None:
+        """Let expressions read a state or unknown that the program does not have yet."""
+        (self._states if isinstance(leaf, State) else self._unknowns)[leaf.name] = rate
+
     def __call__(self, expr: Expr) -> Rate:
         """Return the rate of ``expr``; raises ``ValueError`` for a leaf the program does not have."""
         found = self._known.get(expr)

@@ -44,6 +44,7 @@ def mapped(program: Program, change: Callable[[Expr], Expr]) -> Program:
                     build.widen(change(r), u.size) for r, u in zip(block.residuals, block.unknowns, strict=True)
                 ),
                 explicit=None if block.explicit is None else change(block.explicit),
+                guesses=tuple(change(guess) for guess in block.guesses),
             )
             for block in program.algebraic
         ),

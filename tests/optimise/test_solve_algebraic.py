@@ -15,13 +15,12 @@ from netc.ir.nodes import (
     Solve,
     State,
     Time,
-    Unary,
     Unknown,
     postorder,
 )
 from netc.ir.program import Program
-from netc.optimise import solve_algebraic
-from tests.optimise.circuits import ALL, Builder, ladder, wave
+from netc.optimise import solve_algebraic, systems
+from tests.optimise.circuits import ALL, Builder, ladder
 
 
 def residuals_at(program: Program, seed: int) -> list[np.ndarray]:
@@ -62,12 +61,12 @@ def test_small_components_are_eliminated_over_lanes(length: int, solves: int):
 
 def test_elimination_equals_a_dense_solve():
     small, _ = simulate(solve_algebraic.run(ladder(4)), 20, 1e-4)
-    original = solve_algebraic.SMALL
+    original = systems.SMALL
     try:
-        solve_algebraic.SMALL = 0
+        systems.SMALL = 0
         dense, _ = simulate(solve_algebraic.run(ladder(4)), 20, 1e-4)
     finally:
-        solve_algebraic.SMALL = original
+        systems.SMALL = original
     np.testing.assert_allclose(small, dense, rtol=1e-11, atol=1e-14)
 
 
@@ -83,17 +82,6 @@ def test_branch_currents_of_a_source_between_nets():
     b.solve([v, i], [kcl, source])
     rows, _ = simulate(solve_algebraic.run(b.program()), 0, 1.0)
     np.testing.assert_allclose(rows[0, 0], [1.0, -2.0, -1e-3], rtol=1e-12)
-
-
-def test_a_nonlinear_net_is_refused_where_it_stands():
-    b = Builder("diode")
-    u = Unknown("a", 2)
-    b.solve([u], [build.sub(build.sub(wave(), u), Unary("exp", u))], line=17)
-    with pytest.raises(
-        NetcError, match=r"deck.cir:17:1: error: node 'a0': a non-linear expression.*not supported yet"
-    ) as error:
-        solve_algebraic.run(b.program())
-    assert "capacitor" in str(error.value)
 
 
 def test_all_singular_blocks_are_reported_together():
@@ -115,6 +103,6 @@ def test_all_singular_blocks_are_reported_together():
 
 
 def test_too_large_a_system_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(solve_algebraic, "LARGEST", 8)
+    monkeypatch.setattr(systems, "LARGEST", 8)
     with pytest.raises(NetcError, match="not supported yet"):
         solve_algebraic.run(ladder(9, copies=1))
