@@ -177,10 +177,13 @@ def read_deck(
     *,
     disable: Sequence[str] = (),
     cached: bool = False,
+    integrator: str = "euler",
+    step: float | None = None,
 ) -> Compilation:
     """Return the deck's compilation, lowered or taken from the cache, after printing what there is to remark.
 
-    ``disable`` are names of passes to leave out; those of kernels are passed over.
+    ``disable`` are names of passes to leave out; those of kernels are passed over.  ``integrator`` takes the steps,
+    and ``step`` is the length in seconds that ``auto`` plans for.
     """
     from netc.cache import DeckCache
     from netc.compiler import compile_deck
@@ -194,6 +197,8 @@ def read_deck(
         dialect=dialect,
         disable=[name for name in disable if name in OPTIONAL],
         cache=DeckCache() if cached else None,
+        integrator=integrator,
+        step=step,
     )
     try:
         if not compilation.from_cache:

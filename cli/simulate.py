@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -25,6 +26,7 @@ from .common import (
     say,
     step_options,
 )
+from .integrators import integrator_option
 
 _ROWS = 1000  # internal steps whose signals are held at once, before those between two rows are dropped
 _OPERATIONS = 2_000_000  # of PyTorch, about ten seconds: then a kernel is worth compiling
@@ -35,6 +37,7 @@ _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python
 @deck_options
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="CSV file.  [stdout, unless --plot is given]")
 @step_options
+@integrator_option
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
@@ -59,51 +62,76 @@ def command(
     output: Path | None,
     dt: float | None,
     tstop: float | None,
+    integrator: str,
     dtype: str,
     backend: str,
     disable: tuple[str, ...],
     no_cache: bool,
     plot: Path | None,
 ) -> None:
-    """Run DECK's transient by explicit Euler; write time and node voltages as CSV, one row a step.
+    """Run DECK's transient; write time and node voltages as CSV, one row a step.
 
     All nodes are written unless .save or .print names some, and all steps from the third number of .tran on.
-    Where the step is too long for explicit Euler to be
-    stable, each step is cut into equal sub-steps, and a line says so.
+    Where the step is too long for an explicit integrator to be stable, each step is cut into equal sub-steps, and a
+    line says so.  With --integrator auto the steps between the rows are chosen by their error, which is estimated.
 
     \b
     Examples:
       netc simulate rc.cir -o rc.csv
       netc simulate mif.cir --dt 1u --plot mif.png
+      netc simulate mif_table3.cir --integrator auto -o mif.csv
     """
     import torch
 
+    from netc.discretise import INTEGRATORS
     from netc.report import waveforms
+    from netc.runtime import automatic
     from netc.runtime.simulate import simulate, step_from_timing, steps_for
-    from netc.runtime.stability import analyse, engineering, remedy, report, substeps
+    from netc.runtime.stability import Stability, analyse, engineering, remedy, report, substeps
 
-    compilation = read_deck(deck, include_directories, lenient, disable=disable, cached=not no_cache)
-    program = compilation.undriven
+    compilation = read_deck(
+        deck,
+        include_directories,
+        lenient,
+        disable=disable,
+        cached=not no_cache,
+        integrator="euler" if integrator == "auto" else integrator,
+    )
+    program = compilation.system if integrator == "auto" else compilation.undriven
     timing = program.timing
     step, end = step_from_timing(timing, dt, tstop)
     if timing is not None and timing.tstart >= end:
         raise NetcError(f"the deck's .tran starts to save at {timing.tstart:g} s, and --tstop is {end:g} s")
-    stability = analyse(program)
-    parts = substeps(stability, step)
     _check_size(steps_for(end, step) + 1, len(compilation.signals))
-    for line in report(stability, step):
-        say(f"note: {line}")
-    if parts > 1:
-        say(f"note: each step of {engineering(step, 's')} is taken in {parts} sub-steps")
-    result = simulate(
-        _circuit(program, backend, getattr(torch, dtype), steps_for(end, step) * parts, disable),
-        dt=step,
-        tstop=end,
-        observe=compilation.signals,
-        substeps=parts,
-        chunk=max(1, _ROWS // parts),
-        advice=remedy(stability),
-    ).since(timing.tstart if timing else 0.0)
+    if integrator == "auto":
+        result, lines = automatic.run(
+            program,
+            lambda: compilation.continuous,
+            dt=step,
+            tstop=end,
+            observe=compilation.signals,
+            dtype=getattr(torch, dtype),
+        )
+        for line in lines:
+            say(f"note: {line}")
+    else:
+        reach = INTEGRATORS[integrator].reach
+        stability = analyse(compilation.continuous).reaching(reach) if math.isfinite(reach) else Stability(())
+        parts = substeps(stability, step)
+        for line in report(stability, step):
+            say(f"note: {line}")
+        if parts > 1:
+            say(f"note: each step of {engineering(step, 's')} is taken in {parts} sub-steps")
+        result = simulate(
+            _circuit(program, backend, getattr(torch, dtype), steps_for(end, step) * parts, disable),
+            dt=step,
+            tstop=end,
+            observe=compilation.signals,
+            substeps=parts,
+            chunk=max(1, _ROWS // parts),
+            advice=remedy(stability),
+        )
+    result = result.since(timing.tstart if timing else 0.0)
     if output is not None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)

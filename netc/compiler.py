@@ -43,15 +43,20 @@ class Compilation:
         lenient: bool = False,
         disable: Sequence[str] = (),
         cache: DeckCache | None = None,
+        integrator: str = "euler",
         dialect: str = "ngspice",
+        step: float | None = None,
     ) -> None:
         """See :func:`compile_deck`."""
-        self.dialect = dialect
+        self.integrator = integrator
+        self.integration: tuple[str, ...] = ()  # what `auto` decided, once it has
+        self._step = step
         self.path = Path(path)
         self._include_directories = tuple(include_directories)
         self._lenient = lenient
+        self.dialect = dialect
         self._disable = tuple(disable)
-        self._cache = cache
+        self._cache = cache if integrator != "auto" else None  # which depends on the step, and says what it does
         self._readable: Deck | None = None  # also of a deck with errors
         self._remarks: list[Diagnostic] | None = None  # of all stages up to lowering, once they have run
 
@@ -129,6 +134,8 @@ class Compilation:
 
     def _request(self, kind: str) -> Request:
         folders = tuple(str(Path(folder).absolute()) for folder in self._include_directories)
+        if self.integrator != "euler":
+            kind = f"{kind} by {self.integrator}"
         return Request(self.path, folders, self._lenient, self._disable, kind, self.dialect)
 
     def _keep(self, kind: str, program: Program) -> Program:
@@ -142,7 +149,7 @@ class Compilation:
         """The optimised program, its initial state at the operating point where the deck asks for one."""
         if self._kept is not None:
             return self._kept.program
-        return self._keep("program", self.start(self._optimised(self.dae)))
+        return self._keep("program", self._stepping(self.dae))
 
     @cached_property
     def undriven(self) -> Program:
@@ -152,21 +159,68 @@ class Compilation:
         kept = self._cache.find(self._request("undriven")) if self._cache is not None else None
         if kept is not None:
             return kept.program
+        return self._keep("undriven", self._stepping(self._undriven_dae))
+
+    @cached_property
+    def _undriven_dae(self) -> Program:
         from netc.lower import lower
 
-        _ = self.dae  # for what it remarks
-        alone = lower(replace(self.circuit, driven=[], diagnostics=[]))
-        return self._keep("undriven", self.start(self._optimised(alone)))
+        dae = self.dae  # also for what it remarks
+        if not any(block.mode == "waveform" for block in dae.inputs):
+            return dae
+        return lower(replace(self.circuit, driven=[], diagnostics=[]))
+
+    @cached_property
+    def system(self) -> Program:
+        """The differential-algebraic system as the deck stands, driven by its own sources, started as a run is."""
+        dae = self._undriven_dae
+        return dae if _starts_as_given(dae) else self._started(dae, self.continuous)
+
+    @cached_property
+    def continuous(self) -> Program:
+        """:attr:`undriven` with the circuit's own derivatives, whatever the integrator."""
+        return self.undriven if self.integrator == "euler" else self.start(self._optimised(self._undriven_dae))
 
     @cached_property
     def every_lane(self) -> Program:
         """The program with every value on its own, equal or not: what the gradient check differentiates."""
-        return self.start(self._optimised(self.dae, disable=("uniform_parameters", *self._disable)))
+        return self._stepping(self.dae, disable=("uniform_parameters", *self._disable))
 
     @cached_property
     def reference_program(self) -> Program:
         """The program with its algebraic unknowns solved and no other pass: what every pass must agree with."""
         return self.start(self._optimised(self.dae, passes=("solve_algebraic",)))
+
+    def _stepping(self, dae: Program, *, disable: Sequence[str] | None = None) -> Program:
+        """Return the optimised program of a system, at its start, that steps by the integrator."""
+        continuous = self.start(self._optimised(dae, disable=disable))
+        if self.integrator == "euler":
+            return continuous
+        started = self._started(dae, continuous)
+        if self.integrator == "auto":
+            from netc.runtime.plan import plan
+            from netc.runtime.simulate import step_from_timing
+
+            found = plan(started, *step_from_timing(dae.timing, self._step, None if dae.timing else self._step))
+            self.integration = found.lines
+            return self._optimised(found.system, disable=disable)
+        from netc.discretise import discretise
+
+        return self._optimised(discretise(started, self.integrator), disable=disable)
+
+    def _started(self, dae: Program, continuous: Program) -> Program:
+        """Return ``dae`` starting where ``continuous``, the same circuit, has been brought to rest."""
+        from netc.runtime.operating_point import with_initial
+
+        if _starts_as_given(dae):
+            return dae
+        _, settled = simulate(continuous, steps=0, dt=1.0)
+        value = {
+            lane: number
+            for block, numbers in zip(continuous.states, settled, strict=True)
+            for lane, number in zip(block.lanes, numbers[0].tolist(), strict=True)
+        }
+        return with_initial(dae, {block.name: [value[lane] for lane in block.lanes] for block in dae.states})
 
     def _optimised(
         self, dae: Program, *, passes: Sequence[str] | None = None, disable: Sequence[str] | None = None
@@ -271,6 +325,10 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+def _starts_as_given(program: Program) -> bool:
+    return program.uic or program.timing is None or not program.states
+
+
 def _first_row(program: Program) -> dict[str, float]:
     """All signals at the start, volts and amperes by name."""
     rows, _ = simulate(program, steps=0, dt=1.0)
@@ -284,7 +342,9 @@ def compile_deck(
     lenient: bool = False,
     disable: Sequence[str] = (),
     cache: DeckCache | None = None,
+    integrator: str = "euler",
     dialect: str = "ngspice",
+    step: float | None = None,
 ) -> Compilation:
     """Return the :class:`Compilation` of the deck at ``path``; nothing is read before it is asked for.
 
@@ -294,6 +354,8 @@ def compile_deck(
         lenient: warn of analyses that are no transient instead of refusing them.
         disable: names of passes of :data:`netc.optimise.PASSES` to leave out.
         cache: where programs are kept from run to run; nowhere when ``None``.
+        integrator: one of :data:`netc.discretise.INTEGRATORS`, or ``auto``.
+        step: seconds, what ``auto`` plans for; the deck's own when ``None``.
         dialect: one of :data:`netc.parse.dialects.DIALECTS`.
     """
     return Compilation(
@@ -302,5 +364,7 @@ def compile_deck(
         lenient=lenient,
         disable=disable,
         cache=cache,
+        integrator=integrator,
+        step=step,
         dialect=dialect,
     )

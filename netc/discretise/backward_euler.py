@@ -7,6 +7,8 @@ Differential Equations II, IV.3).
 
 from __future__ import annotations
 
+import math
+
 from netc.discretise import implicit
 from netc.discretise.strategy import Integrator
 from netc.ir.program import Program
@@ -17,4 +19,4 @@ def run(program: Program) -> Program:
     return implicit.solved_for(program, 1.0, lambda block, slope: implicit.value(block))
 
 
-BACKWARD_EULER = Integrator("backward-euler", 1, True, "every step, damps what is fast", "one system", run)
+BACKWARD_EULER = Integrator("backward-euler", 1, True, "every step, damps what is fast", "one system", math.inf, run)

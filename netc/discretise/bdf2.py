@@ -10,6 +10,7 @@ order (C. F. Curtiss, J. O. Hirschfelder 1952; Hairer, Wanner II, V.1).
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from netc.discretise import implicit
@@ -43,13 +44,11 @@ def run(program: Program) -> Program:
             block,
             name=names[block.name],
             lanes=tuple(f"{lane} one step back" for lane in block.lanes),
-            derivative=build.div(
-                build.sub(implicit.value(block), State(names[block.name], block.size)), TimeStep()
-            ),
+            derivative=build.div(build.sub(implicit.value(block), State(names[block.name], block.size)), TimeStep()),
         )
         for block in program.states
     )
     return replace(stepped, states=(*stepped.states, *carried))
 
 
-BDF2 = Integrator("bdf2", 2, True, "every step, damps what is fast", "one system, states twice", run)
+BDF2 = Integrator("bdf2", 2, True, "every step, damps what is fast", "one system, states twice", math.inf, run)

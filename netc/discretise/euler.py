@@ -15,4 +15,4 @@ def run(program: Program) -> Program:
     return program
 
 
-EULER = Integrator("euler", 1, False, "dt < 2 / |l|", "one evaluation", run)
+EULER = Integrator("euler", 1, False, "dt < 2 / |l|", "one evaluation", 1.0, run)

@@ -32,4 +32,4 @@ def run(program: Program) -> Program:
     )
 
 
-HEUN = Integrator("heun", 2, False, "dt < 2 / |l|", "two evaluations", run)
+HEUN = Integrator("heun", 2, False, "dt < 2 / |l|", "two evaluations", 1.0, run)

@@ -37,15 +37,11 @@ def solved_for(program: Program, weight: float, known: Known, name: str = "next"
     for block, slope in zip(program.states, found.derivatives, strict=True):
         y = after[block.name]
         residual = build.sub(y, build.add(known(block, block.derivative), build.mul(step, slope)))
-        blocks.append(
-            AlgebraicBlock((y,), (build.widen(residual, block.size),), None, (block.lanes,), (block.spans,))
-        )
+        blocks.append(AlgebraicBlock((y,), (build.widen(residual, block.size),), None, (block.lanes,), (block.spans,)))
     return replace(
         program,
         algebraic=(*program.algebraic, *stage.ordered(blocks)),
-        states=tuple(
-            replace(block, derivative=stage.increment(after[block.name], block)) for block in program.states
-        ),
+        states=tuple(replace(block, derivative=stage.increment(after[block.name], block)) for block in program.states),
     )
 
 

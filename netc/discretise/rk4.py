@@ -43,4 +43,4 @@ def run(program: Program) -> Program:
     )
 
 
-RK4 = Integrator("rk4", 4, False, "dt < 2.78 / |l|", "four evaluations", run)
+RK4 = Integrator("rk4", 4, False, "dt < 2.78 / |l|", "four evaluations", 1.39, run)

@@ -60,9 +60,7 @@ def at(program: Program, states: Mapping[Expr, Expr], time: Expr, name: str) -> 
             copy = Unknown(_free(f"{unknown.name}_{name}", taken), unknown.size)  # type: ignore[attr-defined]  # leaves
             replaced[unknown] = copy
             originals[copy] = unknown
-        residuals = tuple(
-            build.widen(rewrite(r), u.size) for r, u in zip(block.residuals, block.unknowns, strict=True)
-        )
+        residuals = tuple(build.widen(rewrite(r), u.size) for r, u in zip(block.residuals, block.unknowns, strict=True))
         unknowns = tuple(replaced[u] for u in block.unknowns)
         blocks.append(AlgebraicBlock(unknowns, residuals, None, block.lanes, block.spans))
     return Stage(tuple(rewrite(block.derivative) for block in program.states), tuple(blocks), originals)
@@ -110,9 +108,7 @@ def _joined(blocks: list[AlgebraicBlock]) -> AlgebraicBlock:
         tuple(
             r
             for block in blocks
-            for r in (
-                block.residuals if block.explicit is None else (build.sub(block.unknowns[0], block.explicit),)
-            )
+            for r in (block.residuals if block.explicit is None else (build.sub(block.unknowns[0], block.explicit),))
         ),
         None,
         tuple(lanes for block in blocks for lanes in block.lanes),

@@ -24,6 +24,7 @@ class Integrator:
         implicit: whether a step solves equations for ``x[n+1]``.
         stability: where a decay at rate ``l`` stays one, in words.
         cost: of a step, in words.
+        reach: longest stable step of a decay over that of explicit Euler; infinite where every step is stable.
     """
 
     name: str
@@ -31,4 +32,5 @@ class Integrator:
     implicit: bool
     stability: str
     cost: str
+    reach: float
     run: Callable[[Program], Program]

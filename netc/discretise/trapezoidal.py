@@ -7,6 +7,8 @@ equations a step (Hairer, Wanner II, IV.3).
 
 from __future__ import annotations
 
+import math
+
 from netc.discretise import implicit
 from netc.discretise.strategy import Integrator
 from netc.ir import build
@@ -22,4 +24,6 @@ def run(program: Program) -> Program:
     )
 
 
-TRAPEZOIDAL = Integrator("trapezoidal", 2, True, "every step, what is fast rings", "one evaluation, one system", run)
+TRAPEZOIDAL = Integrator(
+    "trapezoidal", 2, True, "every step, what is fast rings", "one evaluation, one system", math.inf, run
+)

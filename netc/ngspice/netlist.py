@@ -30,7 +30,7 @@ _PLAIN_SIGNAL = re.compile(r"[^\s()\[\]{}'\",;$=]+")
 _OPTION = re.compile(r"\s*([^\s=,]+)(\s*=\s*(\{[^{}]*\}|'[^']*'|[^\s,]+))?,?")
 
 
-def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = None) -> str:
+def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = None, options: str = "") -> str:
     """Return the netlist that ngspice runs for ``deck``.
 
     Args:
@@ -38,6 +38,7 @@ def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = No
         timing: the transient analysis asked for, seconds; it takes the place of the deck's own.
         nodes: names of the signals to keep: nodes as netc names them (``xn.x1``), branch currents as ``i(v1)``;
             all node voltages when ``None``.  Keeping few matters: ngspice holds every kept point in memory.
+        options: more of ngspice's options, which outrank the author's.
 
     Returns:
         A netlist ending in ``.end``.  Options of the author's stay, with :data:`TOLERANCES` after them (ngspice
@@ -52,7 +53,7 @@ def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = No
     else:
         text = write_deck(replace(deck, cards=_own(deck.cards)), leave_out=(Tran, Output, Directive))
         lines += text.splitlines()[1:-1]
-    lines.append(f".options {TOLERANCES}")
+    lines.append(f".options {TOLERANCES} {options}".rstrip())
     if nodes is not None:
         lines += _save_cards(nodes)
     lines += [_tran_card(timing), ".end"]

@@ -1,14 +1,17 @@
-"""Whether netc and ngspice agree on a deck, and whether what is left is the error of the time step.
+"""Whether netc and ngspice agree on a deck, and what the error is made of: the model's, the time step's, the task's.
 
-The deck runs in both; :func:`netc.ngspice.compare.compare` gives the agreement at netc's step ``dt``.  An explicit
-Euler step has a global error proportional to ``dt``, so netc then runs at ``dt``, ``dt/2`` and ``dt/4`` against one
-reference and the slope of log(error) over log(dt) is the measured order: near 1 where the difference is the step's,
-near 0 where the two compute different circuits (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I,
-section II.3).
+The deck runs in both; :func:`netc.ngspice.compare.compare` gives the agreement at netc's step ``dt``.  A method of
+order p has a global error proportional to ``dt^p``, so netc then runs at ``dt``, ``dt/2`` and ``dt/4`` against one
+reference and the slope of log(error) over log(dt) is the measured order: near p (1 for Euler) where the difference is
+the step's, near 0 where the two compute different circuits (Hairer, Norsett, Wanner, Solving Ordinary Differential
+Equations I, section II.3).
 
 The reference is ngspice with tolerances of 1e-6 and a maximum step of ``dt/8``; its own error is estimated by halving
 (the trapezoidal rule has order 2: a third of the difference between ``dt/4`` and ``dt/8``).  A step whose error is not
 ten times that says nothing about netc and is left out.
+
+The model's own error is what is left when both integrate alike (:mod:`netc.ngspice.grid`), the task's what it does to
+the classes and spikes of a data set (:mod:`netc.ngspice.task`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from netc.diagnostics import NetcError
 from netc.ir.program import Timing
 from netc.ngspice.bridge import DEFAULT_TIMEOUT, Waveforms, run
 from netc.ngspice.compare import NodeAgreement, compare, is_constant, shared_rows, signal_scale
+from netc.ngspice.grid import ModelError, OnGrid, model_error
 from netc.ngspice.locate import find_ngspice
 from netc.ngspice.netlist import ngspice_text
 from netc.parse.ast import Deck
@@ -56,6 +60,7 @@ class Validation:
         times, values: netc's waveforms at ``dt``: ``(rows,)`` and by signal ``(rows,)``.
         waveforms: ngspice's.
         notes: what the user should know of the runs.
+        model: the error of the model alone, ``None`` where it was not asked for.
     """
 
     nodes: dict[str, NodeAgreement]
@@ -70,6 +75,7 @@ class Validation:
     values: dict[str, np.ndarray]
     waveforms: Waveforms
     notes: tuple[str, ...] = field(default=())
+    model: ModelError | None = None
 
     @property
     def worst_node(self) -> str:
@@ -96,6 +102,7 @@ class Validation:
             "worst_nrmse": self.worst_nrmse,
             "order": self.order,
             "dt": self.dt,
+            "model_nrmse": self.model.nrmse if self.model else None,
         }
 
 
@@ -110,6 +117,7 @@ def validate(
     engine: str = "auto",
     timeout: float = DEFAULT_TIMEOUT,
     order_budget: float = ORDER_BUDGET,
+    on_grid: OnGrid | None = None,
 ) -> Validation:
     """Run ``deck`` in netc and in ngspice and compare.
 
@@ -123,6 +131,7 @@ def validate(
         engine: see :func:`netc.ngspice.bridge.run`.
         timeout: seconds for each run of ngspice.
         order_budget: the order is not measured where ngspice would need more seconds than this for it.
+        on_grid: netc's backward Euler on given points, for the error of the model; ``None`` leaves that out.
 
     Raises:
         NetcError: ngspice is absent or fails, the step is longer than the analysis, or the two share no signal.
@@ -153,6 +162,9 @@ def validate(
     else:
         coarse, waveforms = (reference(dt / r) for r in (_REFERENCE_REFINEMENT // 2, _REFERENCE_REFINEMENT))
         measured = _measure_order(simulate, dt, steps, (times, values), coarse, waveforms, timing.tstart)
+    model = None
+    if on_grid is not None:
+        model = model_error(deck, on_grid, timing, names, dt=dt, tstop=tstop, engine=engine, timeout=timeout)
     kept = times >= timing.tstart * (1 - 1e-9)
     times, values = times[kept], {name: signal[kept] for name, signal in values.items()}
     waveforms = _since(waveforms, timing.tstart)
@@ -170,6 +182,7 @@ def validate(
         values=values,
         waveforms=waveforms,
         notes=waveforms.notes,
+        model=model,
     )
 
 

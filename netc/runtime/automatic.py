@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -16,13 +18,19 @@ _NAMED = 3
 
 
 def run(
-    system: Program, continuous: Program, *, dt: float, tstop: float, observe: tuple[str, ...], dtype: torch.dtype
+    system: Program,
+    continuous: Callable[[], Program],
+    *,
+    dt: float,
+    tstop: float,
+    observe: tuple[str, ...],
+    dtype: torch.dtype,
 ) -> tuple[Trajectory, tuple[str, ...]]:
     """Return the signals every ``dt`` seconds up to ``tstop``, and what there is to say of how they were found.
 
     Args:
         system: the circuit at its start, algebraic blocks and all.
-        continuous: the same circuit, solved for its derivatives.
+        continuous: gives the same circuit solved for its derivatives, for a remark on its time constants.
         dt: time between rows; the steps inside are chosen by their error and by the edges of sources.
         tstop: end, seconds.
         observe: names of signals.
@@ -38,18 +46,18 @@ def run(
         f"auto: {found.steps:,} implicit steps of variable length (Radau IIA, order 5), none across the "
         f"{max(0, found.edges - 2):,} edges of sources; estimated error {found.error:.1g} of a signal's range"
     ]
-    fast = _fast(continuous, dt)
+    fast = _fast(system, continuous, dt)
     if fast:
         lines.append(fast)
     return Trajectory(times, observe, values), tuple(lines)
 
 
-def _fast(continuous: Program, dt: float) -> str:
+def _fast(system: Program, continuous: Callable[[], Program], dt: float) -> str:
     """Return which states an explicit step of ``dt`` could not follow; empty if none."""
-    if sum(block.size for block in continuous.states) > _ANALYSED:
+    if sum(block.size for block in system.states) > _ANALYSED:
         return ""
     try:
-        broken = analyse(continuous).broken(dt)
+        broken = analyse(continuous()).broken(dt)
     except (NetcError, ValueError, TypeError):  # only a remark depends on it
         return ""
     if not broken:

@@ -104,7 +104,11 @@ class Radau:
             elif time + 2 * h > end:
                 h = (end - time) / 2
             shortest = 16 * np.spacing(max(time, end - start))
-            if h < shortest or self._left <= 0 or not np.isfinite(jacobian.data if not isinstance(jacobian, np.ndarray) else jacobian).all():
+            if (
+                h < shortest
+                or self._left <= 0
+                or not np.isfinite(jacobian.data if not isinstance(jacobian, np.ndarray) else jacobian).all()
+            ):
                 raise Stuck(time, self._worst(slope))
             self._left -= 1
             if factors is None or factored != h:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,12 @@ class Stability:
     def limit(self) -> float:
         """The largest step in seconds at which every state is stable."""
         return min((s.euler_limit for s in self.states), default=math.inf)
+
+    def reaching(self, factor: float) -> Stability:
+        """Return the limits of an integrator that is stable for steps ``factor`` times those of explicit Euler."""
+        if factor == 1.0:
+            return self
+        return Stability(tuple(replace(s, euler_limit=s.euler_limit * factor) for s in self.states), self.notes)
 
     def worst(self, count: int = 3) -> tuple[StateLimit, ...]:
         """Return the ``count`` states that need the smallest step, worst first."""

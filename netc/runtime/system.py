@@ -1,6 +1,6 @@
 """The differential-algebraic system in numbers: residuals, Jacobian and signals in float64, for solvers of any step.
 
-    M v' = F(t, v),     v = (x, z),     M = diag(1 for a state, 0 for an algebraic unknown)
+M v' = F(t, v),     v = (x, z),     M = diag(1 for a state, 0 for an algebraic unknown)
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class System:
 
     def jacobian(self, time: float, v: Array) -> Any:
         """Return ``dF/dv`` at one point ``(size,)``: an array up to :data:`DENSE` variables, else a sparse matrix."""
-        rows, columns, group_of, seeds, evaluator = self._linear
+        rows, columns, group_of, evaluator = self._linear
         groups = int(group_of.max(initial=-1)) + 1
         directions = (group_of[None, :] == np.arange(groups)[:, None]).astype(np.float64)
         found = evaluator(np.full((1, 1), time), *self._split(v[None, :]), *self._split(directions))
@@ -144,7 +144,7 @@ class System:
         return result
 
     @cached_property
-    def _linear(self) -> tuple[Array, Array, Array, tuple[Expr, ...], Evaluator]:
+    def _linear(self) -> tuple[Array, Array, Array, Evaluator]:
         """Rows and columns of the Jacobian's entries, the group of each column, and what computes the products."""
         blocks = []
         for function, target in zip(self._functions, self.leaves, strict=True):
@@ -163,7 +163,7 @@ class System:
         seeds = tuple(Unknown(f"direction of {k}", leaf.size) for k, leaf in enumerate(self.leaves))
         moved = tangents(self._functions, dict(zip(self.leaves, seeds, strict=True)))
         evaluator = Evaluator(moved, self._fixed, (Time(), *self.leaves, *seeds))
-        return rows, columns, group_of, seeds, evaluator
+        return rows, columns, group_of, evaluator
 
 
 class Observer:
@@ -214,4 +214,3 @@ def shifted(jacobian: Any, mass: Array, scale: complex) -> Any:
         result[diagonal, diagonal] += scale * mass
         return result
     return sparse.csc_matrix(sparse.diags(scale * mass) - jacobian)
-

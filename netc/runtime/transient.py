@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from time import process_time
 
 import numpy as np
 
@@ -33,6 +35,7 @@ _MOST_STEPS = 400_000
 _LEAST_STEPS = 50  # of the whole run, as in SPICE
 _FIRST = 1e-3  # share of a stretch
 _SETTLING = 100
+_PROBE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +130,13 @@ def _run(
     rows = np.empty((len(times), len(observer)))
     tstop = float(edges[-1])
     v, row = start, 0
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges.tolist()):
         inside = a + min(1e-9 * (b - a), 4 * np.spacing(b) + 1e-12 * (b - a))
         v = consistent(system, v, inside)
         while row < len(times) and times[row] <= a:
             rows[row] = observer(times[row : row + 1], v[None, :])[0]
             row += 1
-        for step in solver.stretch(float(a), float(b), v, _FIRST * (b - a), tstop / _LEAST_STEPS):
+        for step in solver.stretch(a, b, v, _FIRST * (b - a), tstop / _LEAST_STEPS):
             end = int(np.searchsorted(times, step.end * (1 + 1e-12), side="right"))
             if end > row:
                 here = times[row:end]
@@ -203,14 +206,17 @@ def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float
             return None
         if np.all(np.abs(step) <= 1e-12 * np.abs(v[n:]) + 1e-15):
             return v
-        weight = np.maximum(np.abs(np.asarray(jacobian if isinstance(jacobian, np.ndarray) else jacobian.toarray())).max(axis=1), 1e-300)
+        weight = np.maximum(
+            np.abs(np.asarray(jacobian if isinstance(jacobian, np.ndarray) else jacobian.toarray())).max(axis=1), 1e-300
+        )
         size, damping = np.max(np.abs(g) / weight), 1.0
         while damping > 1e-6:
             trial = v.copy()
             trial[n:] += damping * step
             at_trial = residual(trial)
             if np.isfinite(at_trial).all() and (
-                np.max(np.abs(at_trial) / weight) <= (1 - 1e-4 * damping) * size or damping * np.max(np.abs(step)) < 1e-9
+                np.max(np.abs(at_trial) / weight) <= (1 - 1e-4 * damping) * size
+                or damping * np.max(np.abs(step)) < 1e-9
             ):
                 break
             damping /= 2
@@ -221,16 +227,19 @@ def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float
 
 
 def on_grid(
-    program: Program, times: Array, observe: Sequence[str], *, tolerance: float = 1e-9
+    program: Program, times: Array, observe: Sequence[str], *, tolerance: float = 1e-9, budget: float = 120.0
 ) -> Array:
     """Return the signals ``(rows, names)`` of backward Euler on the points ``times`` (ascending, from 0).
 
     The first row is the start.  Every step is solved by Newton's method down to ``tolerance`` of each variable.
 
     Raises:
-        NetcError: where a step has no solution.
+        NetcError: where a step has no solution, the circuit is too large, or more than ``budget`` seconds are needed.
     """
     system = System(program)
+    if system.size > LARGEST:
+        raise NetcError(f"{system.size:,} states and nodes are more than {LARGEST:,}")
+    began = process_time()
     observer = system.observer(observe)
     mass = system.mass
     v = consistent(system, system.initial(), float(times[0]))
@@ -255,6 +264,8 @@ def on_grid(
             raise NetcError(f"backward Euler has no solution at t = {time:g} s on this grid")
         v = guess
         rows[k] = observer(at, v[None, :])[0]
+        if k == _PROBE and (process_time() - began) / _PROBE * len(times) > budget:
+            raise NetcError(f"{len(times):,} steps of backward Euler would take more than {budget:g} s")
     return rows
 
 
