@@ -218,6 +218,7 @@ class Compilation:
         value = {
             lane: number
             for block, numbers in zip(continuous.states, settled, strict=True)
+            if not block.carried
             for lane, number in zip(block.lanes, numbers[0].tolist(), strict=True)
         }
         return with_initial(dae, {block.name: [value[lane] for lane in block.lanes] for block in dae.states})
@@ -235,17 +236,18 @@ class Compilation:
     def start(self, program: Program) -> Program:
         """Return ``program`` started at the operating point, unless ``uic`` says to start from given values."""
         from netc.lower import check_loops, check_rest, has_capacitor_loop, states_hold_the_start
-        from netc.runtime.operating_point import operating_point, with_initial
+        from netc.runtime.operating_point import at_the_start, operating_point, with_initial
 
         circuit = self.circuit
         if program.uic and has_capacitor_loop(circuit) and all(b.mode == "amplitude" for b in program.inputs):
             check_loops(circuit, _first_row(program))
         if program.uic or program.timing is None or not program.states:
-            return program
+            return at_the_start(program, guess=self._guess)
         check_rest(circuit)
         if not states_hold_the_start(circuit):
             settled = self._settled  # by lane: given initial values sort into other families than operating points
-            return with_initial(program, {b.name: [settled[lane] for lane in b.lanes] for b in program.states})
+            started = with_initial(program, {b.name: [settled[lane] for lane in b.lanes] for b in program.dynamic})
+            return at_the_start(started, guess=self._guess)
         held = {circuit.nets[n]: circuit.number(value) for n, (value, _) in circuit.initial_voltages.items()}
         return with_initial(program, operating_point(program, held=held, guess=self._guess))
 
@@ -265,7 +267,7 @@ class Compilation:
         rest = with_initial(rest, operating_point(rest, guess=self._guess))
         currents: dict[str, float] = {}
         for block, values in zip(rest.states, simulate(rest, steps=0, dt=1.0)[1], strict=True):
-            if block.unit != "V":
+            if block.unit != "V" and not block.carried:
                 currents.update(zip(block.lanes, values[0].tolist(), strict=True))
         started = lower(started_at(self.circuit, _first_row(rest), currents))
         blocks: dict[Expr, np.ndarray] = {
@@ -283,7 +285,8 @@ class Compilation:
         """What to observe: the signals that ``.save`` or ``.print`` name, else all nodes, in the deck's order."""
         if self._kept is not None:
             return self._kept.signals
-        return tuple(self.circuit.selected) or tuple(self.circuit.nets[1:])
+        inner = self.circuit.internal
+        return tuple(self.circuit.selected) or tuple(n for k, n in enumerate(self.circuit.nets) if k and k not in inner)
 
     @cached_property
     def source(self) -> str:

@@ -14,6 +14,7 @@ import networkx as nx
 import numpy as np
 
 from netc.diagnostics import Diagnostic, Span
+from netc.elaborate.quantities import Measure
 from netc.ir.interpret import evaluate
 from netc.ir.nodes import Expr, Parameter, postorder
 from netc.ir.program import Timing
@@ -110,6 +111,7 @@ class Circuit:
     temperature: float = 27.0  # degrees Celsius
     options: dict[str, float | None] = field(default_factory=dict)
     selected: list[str] = field(default_factory=list)  # node names, or "i(name)"; empty means all nodes
+    measures: list[Measure] = field(default_factory=list)
     driven: list[Driven] = field(default_factory=list)  # feature order
     outputs: list[int] = field(default_factory=list)  # nets, class order
     trained: list[Trained] = field(default_factory=list)

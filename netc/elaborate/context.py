@@ -60,6 +60,8 @@ class Context:
     nominal_temperature: float = 27.0
     timing: Timing | None = None
     timing_failed: bool = False
+    gmin: float = 1e-12  # S, across every junction
+    random: np.random.Generator | None = None  # None: random parameters stand for their nominal values
     calls: int = 0  # of .func functions expanded so far
     parameters: dict[str, SharedParameter] = field(default_factory=dict)
     _laws: dict[tuple[str, str, int, tuple[str, ...], tuple[str, ...]], Law] = field(default_factory=dict)

@@ -11,13 +11,21 @@ from netc.elaborate.analysis import read_settings, read_timing
 from netc.elaborate.circuit import Branch, Circuit, Value
 from netc.elaborate.conditionals import settled
 from netc.elaborate.context import Context, close_element, close_match
+from netc.elaborate.couplings import couple
+from netc.elaborate.devices import PreparedDevice, prepare_device
 from netc.elaborate.directives import Directives
-from netc.elaborate.elements import Preparation, Prepared, bind_value
+from netc.elaborate.elements import Preparation
+from netc.elaborate.measures import bind_measures
+from netc.elaborate.multiplicity import instances_in_parallel, multiplied_values
+from netc.elaborate.observe import Names, observed
+from netc.elaborate.prepared import Prepared, bind_value
 from netc.elaborate.scopes import Binding, Definition, Scope
 from netc.elaborate.size import expansion
-from netc.elaborate.waveforms import check_ascending
+from netc.elaborate.terminals import Terminals
+from netc.elaborate.waveforms import ascending
 from netc.ir.nodes import Expr, Parameter, postorder
 
+_CHECKED = frozenset({"R", "C", "L"})
 _DEEPEST = 100
 _LONGEST_NAME = 1000
 _SHOWN = 6
@@ -41,6 +49,9 @@ def elaborate(deck: ast.Deck, *, lenient: bool = False) -> Circuit:
         ) from None
 
 
+Item = Prepared | PreparedDevice | ast.Coupling | ast.Instance
+
+
 class _Elaboration:
     def __init__(self, deck: ast.Deck, lenient: bool) -> None:
         self.deck = deck
@@ -52,8 +63,10 @@ class _Elaboration:
         self.branch_numbers: dict[str, int] = {}
         self.global_nets: dict[str, int] = {"0": 0}
         self.paths: dict[str, Span] = {}
-        self.prepared: dict[Definition, list[Prepared | ast.Instance]] = {}
+        self.prepared: dict[Definition, list[Item]] = {}
         self.awaiting: list[tuple[int, tuple[str, ...], Scope]] = []
+        self.couplings: list[tuple[ast.Coupling, Scope]] = []
+        self.terminals = Terminals(self.circuit)
         self.scopes: list[Scope] = []
         self._touched: tuple[int, set[int]] = (-1, set())  # of how many branches, which nets
 
@@ -76,6 +89,7 @@ class _Elaboration:
                 self.global_nets.update((node, self.net(top, node)) for node in card.nodes)
         self.fill(top, [])
         self.resolve_currents()
+        couple(self.couplings, self.circuit, self.branch_named)
         self.check_controls()
         for scope in self.scopes:
             self.initial_conditions(scope)
@@ -84,7 +98,9 @@ class _Elaboration:
         if not circuit.branches:
             title = Span(self.deck.path, 1, 1, max(1, len(self.deck.title)))
             context.error("the deck has no elements", title, "is the first line, which is the title, an element?")
-        self.observe(deck.other)
+        names = Names(self.node_named, self.element_named)
+        circuit.selected = observed(deck.other, circuit, names, context.warning if self.lenient else context.error)
+        circuit.measures = bind_measures(deck.other, top, names)
         self.keep_used_parameters()
         Directives(context, circuit, top, self.touched()).read(deck.other)
         context.diagnostics.raise_if_failed()
@@ -139,6 +155,7 @@ class _Elaboration:
         circuit.initial_voltages = {number[net]: given for net, given in circuit.initial_voltages.items()}
         circuit.nodeset = {number[net]: given for net, given in circuit.nodeset.items()}
         circuit.outputs = [number[net] for net in circuit.outputs]
+        circuit.internal = {number[net] for net in circuit.internal if net in number}
 
     def check_controls(self) -> None:
         touched = self.touched()
@@ -162,22 +179,29 @@ class _Elaboration:
         """Add the elements of an instance, and those of the instances in it."""
         self.scopes.append(scope)
         for item in self.body(scope.definition):
-            if isinstance(item, ast.Instance):
-                self.instance(item, scope, [*around, scope.definition])
-            else:
+            if isinstance(item, Prepared):
                 self.branch(item, scope)
+            elif isinstance(item, ast.Instance):
+                self.instance(item, scope, [*around, scope.definition])
+            elif isinstance(item, ast.Coupling):
+                self.couplings.append((item, scope))
+            else:
+                self.device(item, scope)
 
-    def body(self, definition: Definition) -> Sequence[Prepared | ast.Instance]:
+    def body(self, definition: Definition) -> Sequence[Item]:
         """Return the elements of a definition, prepared the first time they are needed."""
         body = self.prepared.get(definition)
         if body is None:
             body = self.prepared[definition] = []
             preparation = Preparation(self.context, definition)
             for card in definition.elements:
-                item: Prepared | ast.Instance | None
-                item = card if isinstance(card, ast.Instance) else preparation.prepare(card)
-                if item is not None:
-                    body.append(item)
+                if isinstance(card, ast.Instance | ast.Coupling):
+                    body.append(card)
+                elif isinstance(card, ast.Device):
+                    device = prepare_device(self.context, definition, card)
+                    body += [] if device is None else [device]
+                else:
+                    body.extend(preparation.prepare(card))
             if definition.header is not None:
                 for other in definition.other:
                     if type(other) in _TOP_ONLY:
@@ -203,19 +227,33 @@ class _Elaboration:
             values = item.sources  # type: ignore[assignment]  # plain: all are numbers
         else:
             values = tuple([bind_value(source, scope) for source in item.sources])
-        if item.law.kind in "RCL":
+        if item.law.roles and item.law.roles[0] in _CHECKED:
             self.check_value(item, values[0])
-        branch = Branch(name, pins, item.law, values, item.span)
+        law = item.law
+        if scope.multiplicity is not None:
+            law, values = multiplied_values(self.context, item, values, scope.multiplicity)
+        branch = Branch(name, pins, law, values, item.span)
         if item.voltages:
             branch.voltages = tuple([(self.net(scope, p), self.net(scope, n)) for p, n in item.voltages])
         if item.ascending is not None:
-            check_ascending(item.ascending, values, scope, item.span)
+            branch.values = ascending(item.ascending, values, scope, item.span)
         if item.initial is not None:
             self.initial(item, branch, scope)
         number = self.branch_numbers[name] = len(circuit.branches)
         if item.currents:
             self.awaiting.append((number, item.currents, scope))
         circuit.branches.append(branch)
+
+    def device(self, item: PreparedDevice, scope: Scope) -> None:
+        """Add the branches and the inner nodes of a device."""
+        expansion = item.expand(scope)
+        before = len(self.circuit.branches)
+        for part in expansion.parts:
+            self.branch(part, scope)
+        if len(self.circuit.branches) - before == len(expansion.parts):
+            self.circuit.internal.update(self.net(scope, node) for node in expansion.inner)
+            found = [(self.branch_numbers[scope.prefix + name], end) for name, end in expansion.terminal]
+            self.terminals.add(scope.prefix + item.card.name, found, item.card.span)
 
     def check_value(self, item: Prepared, value: Value) -> None:
         number = self.context.number(value)
@@ -275,6 +313,7 @@ class _Elaboration:
         overrides = self.overrides(card, definition, scope)
         definition = settled(definition, lambda some: Scope(self.context, some, path, scope, overrides))
         inner = Scope(self.context, definition, path, scope, overrides)
+        inner.multiplicity = instances_in_parallel(card, definition, scope)
         inner.nets = {port: self.net(scope, node) for port, node in zip(ports, card.nodes, strict=True)}
         self.circuit.instances.setdefault(definition.name, []).append(path)
         self.fill(inner, around)
@@ -285,10 +324,10 @@ class _Elaboration:
         # the text of an X line is one number, however often the subcircuit around it is used
         lexical = f"{scope.definition.name}.{card.name}" if scope.definition.name else card.name
         for name, expression in card.parameters:
+            if name == "m" and name not in definition.parameters:
+                continue
             if name not in definition.parameters:
                 hint = close_match(name, definition.parameters, "the parameter")
-                if name == "m":
-                    hint = "a multiplicity m= on X lines is not supported yet"
                 self.context.error(f"subcircuit {card.subcircuit!r} has no parameter {name!r}", expression.span, hint)
             elif name in overrides:
                 self.context.error(f"parameter {name!r} is given twice", expression.span)
@@ -332,6 +371,8 @@ class _Elaboration:
     def branch_named(self, scope: Scope, name: str) -> int | None:
         """Return the branch an element's name means in ``scope``: its own element, then one by its flat name."""
         number = self.branch_numbers.get(scope.prefix + name)
+        if number is None or self.terminals.knows(scope.prefix + name):
+            number = self.terminals.branch(scope.prefix + name, self.branch_numbers, self.net_numbers)
         if number is None and "." in name:
             number = self.branch_numbers.get(name)
             if number is None:
@@ -378,31 +419,15 @@ class _Elaboration:
                         )
                     table[net] = (value, voltage.span)
 
-    def observe(self, cards: Sequence[ast.Card]) -> None:
-        touched = self.touched()
-        complain = self.context.warning if self.lenient else self.context.error
-        chosen: dict[str, None] = {}
-        for card in cards:
-            if not isinstance(card, ast.Output):
-                continue
-            for signal in card.signals:
-                if isinstance(signal, ast.Current):
-                    number = self.branch_named(self.scopes[0], signal.element)
-                    if number is None:
-                        hint = close_element(signal.element, self.branch_numbers)
-                        complain(f"there is no element {signal.element!r} to observe", signal.span, hint)
-                    else:
-                        chosen[f"i({self.circuit.branches[number].name})"] = None
-                    continue
-                for name in (signal.positive, signal.negative):
-                    if name is None or name == "0":
-                        continue
-                    if self.net_numbers.get(name) not in touched:
-                        hint = close_match(name, self.circuit.nets, "the node")
-                        complain(f"there is no node {name!r} to observe", signal.span, hint)
-                    else:
-                        chosen[name] = None
-        self.circuit.selected = list(chosen)
+    def node_named(self, name: str) -> str | None:
+        """Return the name of a node that some element is connected to."""
+        net = self.net_numbers.get(name)
+        return None if net is None or net not in self.touched() else self.circuit.nets[net]
+
+    def element_named(self, name: str) -> str | None:
+        """Return the flattened name of an element."""
+        number = self.branch_named(self.scopes[0], name)
+        return None if number is None else self.circuit.branches[number].name
 
     def resolve_parameters(self, scope: Scope) -> None:
         """Evaluate all parameters of an instance, so that errors in unused ones are found too."""
@@ -457,5 +482,6 @@ _TOP_ONLY: dict[type, str] = {
     ast.Temp: ".temp",
     ast.Global: ".global",
     ast.Output: ".save or .print",
+    ast.Measure: ".measure",
     ast.Directive: "a *.netc directive",
 }

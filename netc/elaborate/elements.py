@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 
 import netc.parse.ast as ast
-from netc.diagnostics import Span
-from netc.elaborate.circuit import Law, Value
 from netc.elaborate.context import Context
 from netc.elaborate.expressions import Template, TemplateTranslator
-from netc.elaborate.passives import PassiveValue, known_parameters
-from netc.elaborate.scopes import Definition, Scope
+from netc.elaborate.passives import PassiveValue, TemperatureFactor, known_parameters
+from netc.elaborate.polynomials import polynomial
+from netc.elaborate.prepared import BehaviouralLines, Prepared, Source, with_multiplicity
+from netc.elaborate.scopes import Definition
+from netc.elaborate.tables import rounded
 from netc.elaborate.waveforms import shape_of
 from netc.ir.build import div, mul
-from netc.ir.nodes import Slot
+from netc.ir.nodes import Expr, Slot
 from netc.parse.messages import split_suffix
 
 _VALUE = Slot("value", 0)
 _VOLTAGE = Slot("voltage", 0)
 _CURRENT = Slot("current", 0)
 _UNITS = {"R": "Ohm", "C": "F", "L": "H", "V": "V", "I": "A"}
+_NAMES = {"R": "resistor", "C": "capacitor", "L": "inductor"}
 _LINEAR = {
     "E": ("V", mul(_VALUE, _VOLTAGE), "V/V"),
     "G": ("I", mul(_VALUE, _VOLTAGE), "A/V"),
@@ -29,53 +30,13 @@ _LINEAR = {
 }
 
 
-class Computed(Protocol):
-    """A value that takes more than one expression to work out."""
-
-    def value(self, scope: Scope) -> Value:
-        """Return the value in the instance ``scope``."""
-
-
-Source = float | ast.Expression | Computed
-
-
-@dataclass(slots=True)
-class Prepared:
-    """An element line ready to be bound: its law, and by name or as syntax what each instance binds into it.
-
-    ``plain`` says that all sources are numbers.
-    """
-
-    name: str
-    nodes: tuple[str, str]
-    law: Law
-    sources: tuple[Source, ...]
-    span: Span
-    voltages: tuple[tuple[str, str], ...] = ()
-    currents: tuple[str, ...] = ()
-    initial: Source | None = None
-    plain: bool = False
-    ascending: tuple[int, int] | None = None
-
-
-def bind_value(source: Source, scope: Scope) -> Value:
-    """Return what ``source`` is in the instance ``scope``."""
-    if isinstance(source, float):
-        return source
-    if isinstance(source, _SYNTAX):
-        return scope.value(source)
-    return source.value(scope)
-
-
-_SYNTAX = (ast.Number, ast.Name, ast.Call, ast.Unary, ast.Binary, ast.Ternary, ast.Voltage, ast.Current)
-
-
 class Preparation:
     """Prepares the element cards of one definition."""
 
     def __init__(self, context: Context, definition: Definition) -> None:
         self.context = context
         self.definition = definition
+        self._behaviour = BehaviouralLines(context)
         self._simple = {
             kind: context.law(kind, kind, _VALUE, ("R" if kind == "R" else kind,), (_UNITS[kind],)) for kind in "RCL"
         }
@@ -85,8 +46,8 @@ class Preparation:
             for letter, (kind, template, unit) in _LINEAR.items()
         }
 
-    def prepare(self, card: ast.Element) -> Prepared | None:
-        """Return the card prepared, or ``None`` after an error.  Instances are not prepared."""
+    def prepare(self, card: ast.Element) -> Sequence[Prepared]:
+        """Return the branches of a card, none after an error.  Devices, couplings and instances are made elsewhere."""
         match card:
             case ast.Passive():
                 return self._passive(card)
@@ -94,32 +55,38 @@ class Preparation:
                 return self._independent(card)
             case ast.ControlledSource():
                 return self._controlled(card)
+            case ast.PolynomialSource():
+                return self._polynomial(card)
+            case ast.TableSource():
+                return self._table(card)
             case ast.BehaviouralSource():
                 return self._behavioural(card)
-            case ast.Instance():
-                return None
+            case ast.Device() | ast.Coupling() | ast.Instance():
+                return ()
 
-    def _passive(self, card: ast.Passive) -> Prepared | None:
+    def _passive(self, card: ast.Passive) -> Sequence[Prepared]:
         kind = card.kind.upper()
         value = card.value
-        if isinstance(value, ast.Number) and not card.parameters and card.model is None:
-            return Prepared(card.name, card.nodes, self._simple[kind], (value.value,), card.span, plain=True)
+        if isinstance(value, ast.Number) and not card.parameters and card.model is None and not card.charge:
+            return (Prepared(card.name, card.nodes, self._simple[kind], (value.value,), card.span, plain=True),)
         if not known_parameters(self.context, card):
-            return None
+            return ()
+        if card.charge and value is not None:
+            return self._charge(card, value)
         signal = self._signal(value) if value is not None else None
         if signal is not None:
             return self._behavioural_passive(card, signal)
         found = self.definition.find_model(card.model) if card.model is not None else None
         if card.model is not None and found is None:
             self._undefined_model(card)
-            return None
+            return ()
         sources: tuple[Source, ...]
         if found is None and all(name == "ic" for name, _ in card.parameters) and value is not None:
             sources = (value.value if isinstance(value, ast.Number) else value,)
         else:
             sources = (PassiveValue(card, found),)
         initial = dict(card.parameters).get("ic")
-        return Prepared(card.name, card.nodes, self._simple[kind], sources, card.span, initial=initial)
+        return (Prepared(card.name, card.nodes, self._simple[kind], sources, card.span, initial=initial),)
 
     def _signal(self, value: ast.Expression) -> Template | None:
         """Return the template of a value that depends on signals, or ``None`` for a number."""
@@ -156,42 +123,55 @@ class Preparation:
                     pass
         return False
 
-    def _behavioural_passive(self, card: ast.Passive, template: Template) -> Prepared | None:
-        if card.kind.upper() != "R":
-            what = "capacitor" if card.kind.upper() == "C" else "inductor"
+    def _behavioural_passive(self, card: ast.Passive, template: Template) -> Sequence[Prepared]:
+        kind = card.kind.upper()
+        if not self._means_something(card):
+            return ()
+        if template.auxiliaries and kind != "R":
             self.context.error(
-                f"a {what} whose value depends on a voltage, a current or time is not supported yet", card.span
+                f"a {_NAMES[kind]} whose value depends on a rate of change or an integral is not supported yet",
+                card.span,
             )
-            return None
-        if card.parameters:
-            self.context.error(
-                f"{card.parameters[0][0]}= has no meaning for a resistor given by an expression of signals",
-                card.parameters[0][1].span,
-            )
-            return None
-        pair = card.nodes
-        if pair not in template.voltages:
-            template.voltages.append(pair)
-        own = Slot("voltage", template.voltages.index(pair))
-        template.expr = div(own, template.expr)
-        return self._from_template(card.name, card.nodes, "I", "R", template, card.span)
+            return ()
+        if kind == "R":
+            pair = card.nodes
+            if pair not in template.voltages:
+                template.voltages.append(pair)
+            template.expr = div(Slot("voltage", template.voltages.index(pair)), template.expr)
+            kind = "I"
+        return self._lines(card, kind, template)
 
-    def _from_template(
-        self, name: str, nodes: tuple[str, str], kind: str, letter: str, template: Template, span: Span
-    ) -> Prepared:
-        count = len(template.sources)
-        law = self.context.law(kind, letter, template.expr, ("",) * count, ("",) * count)
-        sources = tuple(template.sources)
-        return Prepared(
-            name,
-            nodes,
-            law,
-            sources,
-            span,
-            tuple(template.voltages),
-            tuple(template.currents),
-            plain=all(isinstance(source, float) for source in sources),
-        )
+    def _charge(self, card: ast.Passive, value: ast.Expression) -> Sequence[Prepared]:
+        """A capacitor given by its charge: its current is the rate of change of that."""
+        if not self._means_something(card):
+            return ()
+        template = TemplateTranslator(self.context, self.definition).template_of(value)
+        if template is None:
+            return ()
+        template.expr = template.auxiliary("D", template.expr)
+        return self._lines(card, "I", template)
+
+    def _lines(self, card: ast.Passive, kind: str, template: Template) -> Sequence[Prepared]:
+        lines = self._behaviour.lines(card.name, card.nodes, kind, card.kind.upper(), template, card.span)
+        for line in lines:
+            if line.law.kind in "CL":
+                line.initial = dict(card.parameters).get("ic")
+        return self._multiplied(lines, card.parameters)
+
+    def _multiplied(
+        self, lines: Sequence[Prepared], parameters: tuple[tuple[str, ast.Expression], ...]
+    ) -> Sequence[Prepared]:
+        """Apply the ``m=`` of a card to all its branches that carry current."""
+        return [with_multiplicity(self.context, x, parameters) if x.law.kind in "RCLI" else x for x in lines]
+
+    def _means_something(self, card: ast.Passive) -> bool:
+        """Report the parameters of a card that have no meaning beside an expression of signals."""
+        known = {"m", "noisy"} | ({"ic"} if card.kind.upper() != "R" else set())
+        wrong = [(name, value) for name, value in card.parameters if name not in known]
+        for name, value in wrong:
+            what = _NAMES[card.kind.upper()]
+            self.context.error(f"{name}= has no meaning for a {what} given by an expression of signals", value.span)
+        return not wrong
 
     def _undefined_model(self, card: ast.Passive) -> None:
         if any(card.model in definition.parameters for definition in self.definition.around()):
@@ -201,14 +181,15 @@ class Preparation:
             hint = split_suffix(written) or "a value is a number or an expression in braces"
         self.context.error(f"undefined model {card.model!r}", card.span, hint)
 
-    def _independent(self, card: ast.IndependentSource) -> Prepared | None:
+    def _independent(self, card: ast.IndependentSource) -> Sequence[Prepared]:
         kind = card.kind.upper()
         if card.waveform is None:
             source = card.dc if card.dc is not None else 0.0
             if isinstance(source, ast.Number):
                 source = source.value
             plain = isinstance(source, float)
-            return Prepared(card.name, card.nodes, self._constant[kind], (source,), card.span, plain=plain)
+            item = Prepared(card.name, card.nodes, self._constant[kind], (source,), card.span, plain=plain)
+            return (with_multiplicity(self.context, item, card.parameters),)
         if isinstance(card.dc, ast.Number) and card.dc.value != 0:
             self.context.note(
                 f"in a transient {card.name} follows its {card.waveform.kind.upper()}: the dc value is not used",
@@ -216,22 +197,57 @@ class Preparation:
             )
         shape = shape_of(card.waveform, _UNITS[kind], self.context)
         if shape is None:
-            return None
+            return ()
         law = self.context.law(kind, kind, shape.template, tuple(shape.roles), tuple(shape.units))
-        return Prepared(card.name, card.nodes, law, tuple(shape.sources), card.span, ascending=shape.ascending)
+        item = Prepared(card.name, card.nodes, law, tuple(shape.sources), card.span, ascending=shape.ascending)
+        return (with_multiplicity(self.context, item, card.parameters),)
 
-    def _controlled(self, card: ast.ControlledSource) -> Prepared | None:
+    def _controlled(self, card: ast.ControlledSource) -> Sequence[Prepared]:
         law = self._linear[card.kind.upper()]
         gain = card.gain
         source = gain.value if isinstance(gain, ast.Number) else gain
-        plain = isinstance(source, float)
+        item = Prepared(card.name, card.nodes, law, (source,), card.span, plain=isinstance(source, float))
         if isinstance(card.control, str):
-            return Prepared(card.name, card.nodes, law, (source,), card.span, currents=(card.control,), plain=plain)
-        return Prepared(card.name, card.nodes, law, (source,), card.span, voltages=(card.control,), plain=plain)
+            item.currents = (card.control,)
+        else:
+            item.voltages = (card.control,)
+        return (with_multiplicity(self.context, item, card.parameters),)
 
-    def _behavioural(self, card: ast.BehaviouralSource) -> Prepared | None:
-        template = TemplateTranslator(self.context, self.definition).template_of(card.expression)
+    def _polynomial(self, card: ast.PolynomialSource) -> Sequence[Prepared]:
+        template = Template(_VALUE, [c.value if isinstance(c, ast.Number) else c for c in card.coefficients])
+        controls: list[Expr] = []
+        for control in card.controls:
+            if isinstance(control, str):
+                template.currents.append(control)
+                controls.append(Slot("current", len(template.currents) - 1))
+            else:
+                template.voltages.append(control)
+                controls.append(Slot("voltage", len(template.voltages) - 1))
+        template.expr = polynomial(controls, [Slot("value", k) for k in range(len(card.coefficients))])
+        kind = _LINEAR[card.kind.upper()][0]
+        lines = self._behaviour.lines(card.name, card.nodes, kind, card.kind.upper(), template, card.span)
+        return self._multiplied(lines, card.parameters)
+
+    def _table(self, card: ast.TableSource) -> Sequence[Prepared]:
+        translator = TemplateTranslator(self.context, self.definition)
+        template = translator.template_of(card.expression)
         if template is None:
-            return None
+            return ()
+        xs = [translator.slot(x.value if isinstance(x, ast.Number) else x) for x, _ in card.points]
+        ys = [translator.slot(y.value if isinstance(y, ast.Number) else y) for _, y in card.points]
+        template.expr = rounded(template.expr, xs, ys)
+        kind = _LINEAR[card.kind.upper()][0]
+        lines = self._behaviour.lines(card.name, card.nodes, kind, card.kind.upper(), template, card.span)
+        return self._multiplied(lines, card.parameters)
+
+    def _behavioural(self, card: ast.BehaviouralSource) -> Sequence[Prepared]:
+        translator = TemplateTranslator(self.context, self.definition)
+        template = translator.template_of(card.expression)
+        if template is None:
+            return ()
+        if any(name != "m" for name, _ in card.parameters):
+            template.sources.append(TemperatureFactor(card.parameters))
+            template.expr = mul(template.expr, Slot("value", len(template.sources) - 1))
         kind = card.quantity.upper()
-        return self._from_template(card.name, card.nodes, kind, card.kind.upper(), template, card.span)
+        lines = self._behaviour.lines(card.name, card.nodes, kind, card.kind.upper(), template, card.span)
+        return self._multiplied(lines, card.parameters)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import pairwise
+from typing import Any, Protocol
 
 import netc.parse.ast as ast
 from netc.diagnostics import Span
@@ -19,11 +21,14 @@ from netc.elaborate.functions import (
     SIGNAL_FUNCTIONS,
     Function,
 )
-from netc.ir.build import select
+from netc.elaborate.random import RANDOM
+from netc.elaborate.tables import interpolated
+from netc.ir.build import add, select
 from netc.ir.nodes import Const, Expr, Slot, Time
 from netc.parse.dialects import known_elsewhere
 
 _POWERS = frozenset({"pow", "pwr"})
+_HELD = 3
 
 # Functions that call one another grow exponentially: how many calls one expression, and a whole deck, may expand into.
 _MOST_CALLS = 10_000
@@ -179,11 +184,14 @@ class Translator(ABC):
         found = env.definition.find_function(node.function)
         if found is not None:
             return self._expand(node, env, *found)
+        special = self.special(node, lambda argument: self._translate(argument, env))
+        if special is not None:
+            return special
         function = self.functions.get(node.function)
         if function is None:
             return self._unknown_function(node, env)
         if len(node.arguments) != function.count:
-            return self._wrong_count(node, function.count)
+            return self.wrong_count(node, str(function.count))
         if function.caution:
             self.context.warning(function.caution, node.span)
         is_power = node.function in _POWERS
@@ -204,7 +212,7 @@ class Translator(ABC):
 
     def _unknown_function(self, node: ast.Call, env: _Environment) -> Expr:
         if node.function in NOT_YET:
-            return self.fail(f"{node.function}() is not supported yet", node.span)
+            return self.fail(f"{node.function}() is not supported yet", node.span, NOT_YET[node.function])
         elsewhere = NUMBER_FUNCTIONS if self.functions is SIGNAL_FUNCTIONS else SIGNAL_FUNCTIONS
         if node.function in elsewhere:
             place = ".param and element values" if elsewhere is NUMBER_FUNCTIONS else "B, E and G expressions"
@@ -213,8 +221,13 @@ class Translator(ABC):
         hint = known_elsewhere(node.function) or close_match(node.function, known, "the function")
         return self.fail(f"unknown function {node.function!r}", node.span, hint)
 
-    def _wrong_count(self, node: ast.Call, wanted: int) -> Expr:
-        plural = "" if wanted == 1 else "s"
+    def special(self, node: ast.Call, translate: Callable[[ast.Expression], Expr]) -> Expr | None:
+        """Return a call of a function that is more than an expression of its arguments, ``None`` for all others."""
+        return None
+
+    def wrong_count(self, node: ast.Call, wanted: str) -> Expr:
+        """Report a wrong number of arguments and return a stand-in."""
+        plural = "" if wanted == "1" else "s"
         return self.fail(
             f"{node.function}() takes {wanted} argument{plural}, {len(node.arguments)} given",
             node.span,
@@ -222,7 +235,7 @@ class Translator(ABC):
 
     def _expand(self, node: ast.Call, env: _Environment, function: ast.Func, home: Functions) -> Expr:
         if len(node.arguments) != len(function.formals):
-            return self._wrong_count(node, len(function.formals))
+            return self.wrong_count(node, str(len(function.formals)))
         if function.name in env.functions:
             chain = " -> ".join([*env.functions[env.functions.index(function.name) :], function.name])
             return self.fail(f".func {function.name!r} calls itself: {chain}", function.span)
@@ -248,6 +261,19 @@ def _literal(node: ast.Expression, env: _Environment) -> float | None:
             node, env = argument.expression, argument.environment
         else:
             return sign * node.value if isinstance(node, ast.Number) else None
+
+
+def random_number(translator: Translator, node: ast.Call, translate: Callable[[ast.Expression], Expr]) -> Expr:
+    """Return the nominal value of a random number, or one that is drawn where the deck gives a seed."""
+    function, context = RANDOM[node.function], translator.context
+    if len(node.arguments) != function.count:
+        return translator.wrong_count(node, str(function.count))
+    if context.random is None:
+        context.note(
+            f"{node.function}() stands for its nominal value", node.span, "with .options seed=1 it is drawn at random"
+        )
+        return translate(node.arguments[0])
+    return function.draw(context.random, *(translate(argument) for argument in node.arguments))
 
 
 class NumberTranslator(Translator):
@@ -276,10 +302,28 @@ class NumberTranslator(Translator):
             "a number is needed here, not a voltage or a current", node.span, "use a B source for what depends on them"
         )
 
+    def special(self, node: ast.Call, translate: Callable[[ast.Expression], Expr]) -> Expr | None:
+        """Return the nominal value of a random number, or one that is drawn."""
+        if node.function not in RANDOM or (node.function == "limit" and len(node.arguments) == _HELD):
+            return None  # limit(x, low, high) holds x
+        return random_number(self, node, translate)
+
     def value(self, node: ast.Expression) -> Value:
         """Return the value of ``node``; NaN after an error."""
         expr = self.translate(node)
         return NAN if self.failed else self.context.checked(as_value(expr), node.span)
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """A derivative (``D``) or an integral (``S``) an expression needs: its integrand, over the expression's slots.
+
+    The expression reads it as its current slot ``slot``.
+    """
+
+    kind: str
+    slot: int
+    expr: Expr
 
 
 @dataclass(slots=True)
@@ -287,15 +331,26 @@ class Template:
     """A law's expression with what goes into its holes: values as syntax, nodes and elements by name."""
 
     expr: Expr
-    sources: list[float | ast.Expression] = field(default_factory=list)
+    sources: list[Any] = field(default_factory=list)  # numbers, syntax, or what computes a value in a scope
     voltages: list[tuple[str, str]] = field(default_factory=list)
     currents: list[str] = field(default_factory=list)
+    auxiliaries: list[Auxiliary] = field(default_factory=list)
     timed: bool = False
 
     @property
     def is_signal(self) -> bool:
         """Whether the expression depends on anything that changes during a simulation."""
         return self.timed or bool(self.voltages) or bool(self.currents)
+
+    def auxiliary(self, kind: str, expr: Expr) -> Expr:
+        """Return the slot of the derivative or integral of ``expr``."""
+        for known in self.auxiliaries:
+            if known.kind == kind and known.expr is expr:
+                return Slot("current", known.slot)
+        self.currents.append(f"#{kind.lower()}{len(self.auxiliaries) + 1}")
+        self.auxiliaries.append(Auxiliary(kind, len(self.currents) - 1, expr))
+        slot: Expr = Slot("current", len(self.currents) - 1)
+        return slot
 
 
 class TemplateTranslator(Translator):
@@ -337,6 +392,8 @@ class TemplateTranslator(Translator):
             return time
         if name in _CONSTANTS:
             return Const(_CONSTANTS[name])
+        if name == "hertz":
+            return Const(0.0)  # the frequency of an AC analysis; there is none in a transient
         if name not in self._names:
             self._names[name] = self.slot(ast.Name(name, span))
         return self._names[name]
@@ -350,6 +407,42 @@ class TemplateTranslator(Translator):
             self._currents[node.element] = Slot("current", len(self.template.currents) - 1)
         return self._currents[node.element]
 
+    def special(self, node: ast.Call, translate: Callable[[ast.Expression], Expr]) -> Expr | None:
+        """Return a derivative, an integral or a table."""
+        count = len(node.arguments)
+        if node.function == "ddt":
+            if count != 1:
+                return self.wrong_count(node, "1")
+            return self.template.auxiliary("D", translate(node.arguments[0]))
+        if node.function in ("idt", "sdt"):
+            if count not in (1, 2):
+                hint = "a third argument, which resets the integral, is not supported yet" if count > 2 else None
+                return self.fail(f"{node.function}() takes 1 or 2 arguments, {count} given", node.span, hint)
+            self.context.warning(f"ngspice does not know {node.function}()", node.span)
+            integral = self.template.auxiliary("S", translate(node.arguments[0]))
+            return integral if count == 1 else add(integral, translate(node.arguments[1]))
+        if node.function in ("pwl", "table"):
+            return self._table(node, translate)
+        if node.function in RANDOM and node.function != "limit":
+            return random_number(self, node, translate)
+        return None
+
+    def _table(self, node: ast.Call, translate: Callable[[ast.Expression], Expr]) -> Expr:
+        numbers = [_literal(argument, self._environment) for argument in node.arguments[1:]]
+        if len(numbers) < 4 or len(numbers) % 2:
+            return self.fail(f"{node.function}() takes a signal and then two or more pairs of x and y", node.span)
+        if None in numbers:
+            place = node.arguments[1 + numbers.index(None)].span
+            return self.fail(f"the points of {node.function}() must be plain numbers", place)
+        if node.function == "table":
+            self.context.warning(
+                "ngspice does not know table(): pwl() is its name there, which goes on at the ends", node.span
+            )
+        xs, ys = [float(x or 0.0) for x in numbers[::2]], [float(y or 0.0) for y in numbers[1::2]]
+        if any(later <= earlier for earlier, later in pairwise(xs)):
+            return self.fail(f"the x of the points of {node.function}() must ascend", node.span)
+        return interpolated(translate(node.arguments[0]), xs, ys, beyond=node.function == "pwl")
+
     def voltage(self, positive: str, negative: str) -> Expr:
         """Return the slot of the voltage between two nodes."""
         pair = (positive, negative)
@@ -361,5 +454,5 @@ class TemplateTranslator(Translator):
 
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 
-LANGUAGE_NAMES = frozenset({"time", "temper", *_CONSTANTS})
+LANGUAGE_NAMES = frozenset({"time", "temper", "hertz", *_CONSTANTS})
 """Names with a meaning of their own between signals; ngspice lets no parameter hide them there."""

@@ -8,6 +8,7 @@ numbers (``.param``, element values).  Both are kept: ``pow(-2, 3)`` is 8 betwee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -100,6 +101,43 @@ def _binary(op: str) -> Function:
     return Function(lambda a, b: binary(op, a, b), 2)
 
 
+def _atan2(y: Expr, x: Expr) -> Expr:
+    """Return the angle of (x, y), without a division by 0: both half planes by arcs that they hold."""
+    radius = _hypot(y, x)
+    # the half-angle formulas: y / (r + x) right of the axis, (r - x) / y left of it
+    right = mul(2.0, unary("atan", div(y, select(binary("gt", x, ZERO), add(radius, x), ONE))))
+    level = select(binary("eq", y, ZERO), ONE, y)
+    left = select(
+        binary("eq", y, ZERO),
+        select(binary("lt", x, ZERO), Const(math.pi), ZERO),
+        mul(2.0, unary("atan", div(sub(radius, x), level))),
+    )
+    return select(binary("gt", x, ZERO), right, left)
+
+
+def _hypot(a: Expr, b: Expr) -> Expr:
+    square = add(mul(a, a), mul(b, b))
+    return select(binary("gt", square, ZERO), unary("sqrt", select(binary("gt", square, ZERO), square, ONE)), ZERO)
+
+
+def _remainder(a: Expr, b: Expr) -> Expr:
+    """Return ``a - b * int(a / b)``, which has the sign of ``a``."""
+    return sub(a, mul(b, _toward_zero(div(a, b))))
+
+
+def _toward_zero(x: Expr) -> Expr:
+    return mul(unary("sign", x), unary("floor", unary("abs", x)))
+
+
+def _rounded(x: Expr) -> Expr:
+    """Return the nearest whole number, halves away from 0."""
+    return mul(unary("sign", x), unary("floor", add(unary("abs", x), 0.5)))
+
+
+def _foreign(name: str) -> str:
+    return f"ngspice does not know {name}() in an expression of signals"
+
+
 def _only_ltpsa(name: str) -> str:
     return f"ngspice knows {name}() only with ngbehavior=ltpsa"
 
@@ -138,6 +176,17 @@ SIGNAL_FUNCTIONS: dict[str, Function] = {
     "pow": Function(power, 2),
     "pwr": Function(signed_power, 2),
     **{f"{op}0": _against_zero(op) for op in ("eq", "ne", "gt", "lt", "ge", "le")},
+    "atan2": Function(_atan2, 2, _foreign("atan2")),
+    "hypot": Function(_hypot, 2, _foreign("hypot")),
+    "mod": Function(_remainder, 2, _foreign("mod")),
+    "fmod": Function(_remainder, 2, _foreign("fmod")),
+    "round": Function(_rounded, caution=_foreign("round")),
+    "int": Function(_toward_zero, caution=_foreign("int")),
+    "sqr": Function(lambda x: mul(x, x), caution=_foreign("sqr")),
+    "square": Function(lambda x: mul(x, x), caution=_foreign("square")),
+    "buf": Function(lambda x: binary("gt", x, 0.5), caution=_foreign("buf")),
+    "inv": Function(lambda x: binary("le", x, 0.5), caution=_foreign("inv")),
+    "arctan": Function(lambda x: unary("atan", x), caution=_foreign("arctan")),
 }
 """What a B source knows."""
 
@@ -147,12 +196,22 @@ NUMBER_FUNCTIONS: dict[str, Function] = {
     "pwr": Function(power, 2),
     "sqr": Function(lambda x: mul(x, x)),
     "arctan": _unary("atan"),
-    "int": Function(lambda x: mul(unary("sign", x), unary("floor", unary("abs", x)))),
+    "int": Function(_toward_zero),
 }
 """What a ``.param`` or the value of an element knows."""
 
-NOT_YET = frozenset(["ddt", "idt", "sdt", "delay", "absdelay", "table", "pwl"])
-"""Functions netc recognises and refuses."""
+NOT_YET = {
+    "delay": "a delay needs the past of a signal: build it of RC sections",
+    "absdelay": "a delay needs the past of a signal: build it of RC sections",
+    "white": "a random waveform has no reference to compare with: write a PWL of your own samples",
+    "rand": "a random waveform has no reference to compare with: write a PWL of your own samples",
+    "ddt": "only B, E and G expressions have a rate of change",
+    "idt": "only B, E and G expressions can be integrated",
+    "sdt": "only B, E and G expressions can be integrated",
+    "pwl": "only B, E and G expressions know pwl()",
+    "table": "only B, E and G expressions know table()",
+}
+"""Functions netc recognises and refuses, with what to do."""
 
 OPERATORS: dict[str, Callable[[Expr, Expr], Expr]] = {
     "+": add,

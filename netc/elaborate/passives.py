@@ -13,7 +13,7 @@ from netc.ir.nodes import Const, Expr
 from netc.parse.dialects import setting_hint
 
 _ON_THE_CARD = {
-    "R": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "l", "w", "ac"}),
+    "R": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "l", "w", "ac", "noisy"}),
     "C": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "ic"}),
     "L": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "ic"}),
 }
@@ -64,7 +64,7 @@ class PassiveValue:
         if result is None:
             return NAN
         result = mul(result, given.get("scale", Const(1.0)))
-        result = mul(result, self._temperature_factor(scope.context, given, model))
+        result = mul(result, temperature_factor(scope.context, given, model))
         if "m" in given:
             result = mul(result, given["m"]) if kind == "C" else div(result, given["m"])
         return scope.context.checked(as_value(result), self.card.span)
@@ -106,11 +106,25 @@ class PassiveValue:
         scope.context.error(f"{self.card.name} has no value", self.card.span, hint)
         return None
 
-    def _temperature_factor(self, context: Context, given: dict[str, Expr], model: dict[str, Expr]) -> Expr:
-        first = given.get("tc1", model.get("tc1", Const(0.0)))
-        second = given.get("tc2", model.get("tc2", Const(0.0)))
-        own = given.get("temp", Const(context.temperature))
-        if "temp" not in given:
-            own = add(own, given.get("dtemp", Const(0.0)))
-        rise = sub(own, model.get("tnom", Const(context.nominal_temperature)))
-        return add(add(1.0, mul(first, rise)), mul(second, mul(rise, rise)))
+
+def temperature_factor(context: Context, given: dict[str, Expr], model: dict[str, Expr]) -> Expr:
+    """Return 1 + tc1 dT + tc2 dT^2 with what a card and its model give; temperatures in degrees Celsius."""
+    first = given.get("tc1", model.get("tc1", Const(0.0)))
+    second = given.get("tc2", model.get("tc2", Const(0.0)))
+    own = given.get("temp", Const(context.temperature))
+    if "temp" not in given:
+        own = add(own, given.get("dtemp", Const(0.0)))
+    rise = sub(own, model.get("tnom", Const(context.nominal_temperature)))
+    return add(add(1.0, mul(first, rise)), mul(second, mul(rise, rise)))
+
+
+@dataclass(frozen=True, slots=True)
+class TemperatureFactor:
+    """The factor by which tc1=, tc2=, temp= and dtemp= on a card change what it gives."""
+
+    parameters: tuple[tuple[str, ast.Expression], ...]
+
+    def value(self, scope: Scope) -> Value:
+        """Return the factor in the instance ``scope``."""
+        given = {name: as_expr(scope.value(value)) for name, value in self.parameters if name != "m"}
+        return as_value(temperature_factor(scope.context, given, {}))

@@ -82,7 +82,7 @@ class Definition:
         match card:
             case ast.Passive() | ast.IndependentSource() | ast.ControlledSource() | ast.BehaviouralSource():
                 self.elements.append(card)
-            case ast.Instance():
+            case ast.PolynomialSource() | ast.TableSource() | ast.Device() | ast.Coupling() | ast.Instance():
                 self.elements.append(card)
             case ast.Param():
                 self._param(card)
@@ -187,7 +187,7 @@ class Definition:
 class Scope:
     """An instance of a definition: its path, its nets by local name, the values of its parameters."""
 
-    __slots__ = ("_overrides", "_values", "context", "definition", "nets", "parent", "path", "prefix")
+    __slots__ = ("_overrides", "_values", "context", "definition", "multiplicity", "nets", "parent", "path", "prefix")
 
     def __init__(
         self,
@@ -202,6 +202,7 @@ class Scope:
         self.path = path
         self.prefix = f"{path}." if path else ""
         self.parent = parent
+        self.multiplicity: Value | None = None  # how many such instances lie in parallel: m= on X lines
         self.nets: dict[str, int] = {}
         self._overrides = overrides or {}
         self._values: dict[str, Value | None] = {}

@@ -1,4 +1,4 @@
-"""PULSE, SIN, EXP and PWL as expressions of time, with a value slot for every argument.
+"""PULSE, SIN, EXP, PWL, SFFM and AM as expressions of time, with a value slot for every argument.
 
 Equations and defaults are those of the ngspice manual, "Independent sources for voltage or current"; an
 argument that is missing or 0 is taken from ``.tran`` where the manual says so.
@@ -24,6 +24,8 @@ from netc.ir.program import Timing
 
 _RADIANS_PER_TURN = 6.283185307179586
 _MOST_NAMED_POINTS = 16  # the values of a longer table are data, not parameters worth a name each
+_JUMP = 1e-12  # how long a jump between two points at one time takes, relative to the time
+_SHORT = 1e-6  # s
 _RADIANS_PER_DEGREE = _RADIANS_PER_TURN / 360.0
 
 
@@ -167,11 +169,9 @@ def _pwl(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> E
     if len(arguments) % 2:
         context.error("PWL takes pairs of time and value; the last time has no value", arguments[-1].span)
         return None
-    delay: ast.Expression | None = None
+    named = dict(waveform.parameters)
     for name, value in waveform.parameters:
-        if name == "td":
-            delay = value
-        else:
+        if name not in ("td", "r"):
             context.error(f"{name}= of PWL is not supported yet", value.span, "write the points out")
             return None
     role = "source" if len(arguments) <= 2 * _MOST_NAMED_POINTS else ""
@@ -181,8 +181,41 @@ def _pwl(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> E
     first = len(shape.sources)
     times = [shape.slot(time, "s") for time in arguments[0::2]]
     shape.ascending = (first, len(shape.sources))
-    points: Expr = Interpolate(_since(shape, delay), Columns(*times), Columns(*values))
+    since = _since(shape, named.get("td"))
+    if "r" in named:
+        # after the last point the waveform goes on from the point at r
+        again = shape.slot(named["r"], "s")
+        length = sub(times[-1], again)
+        turns = unary("floor", div(sub(since, again), length))
+        since = select(binary("gt", since, times[-1]), sub(since, mul(length, turns)), since)
+    points: Expr = Interpolate(since, Columns(*times), Columns(*values))
     return points
+
+
+def _sffm(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> Expr:
+    """offset + amplitude sin(2 pi fc t + phase + index sin(2 pi fs t + phase of the signal))."""
+    given = (*waveform.arguments, *(None,) * 7)
+    offset, amplitude = shape.slot(waveform.arguments[0], unit), shape.slot(waveform.arguments[1], unit)
+    carrier = _turning(shape, Time(), waveform.arguments[2], given[5])
+    signal = _turning(shape, Time(), waveform.arguments[4], given[6])
+    index = shape.slot(waveform.arguments[3], "")
+    return add(offset, mul(amplitude, unary("sin", add(carrier, mul(index, unary("sin", signal))))))
+
+
+def _am(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> Expr:
+    """amplitude (offset + sin(2 pi fm t)) sin(2 pi fc t), 0 before the delay."""
+    given = (*waveform.arguments, None)
+    amplitude, offset = shape.slot(waveform.arguments[0], unit), shape.slot(waveform.arguments[1], "")
+    since = Time() if given[4] is None else binary("max", _since(shape, given[4]), 0.0)
+    modulation = unary("sin", _turning(shape, since, waveform.arguments[2], None))
+    carrier = unary("sin", _turning(shape, since, waveform.arguments[3], None))
+    return mul(mul(amplitude, add(offset, modulation)), carrier)
+
+
+def _turning(shape: Shape, since: Expr, frequency: ast.Expression, phase: ast.Expression | None) -> Expr:
+    """Return an angle that turns with a frequency in Hz from a phase in degrees."""
+    angle = mul(mul(_RADIANS_PER_TURN, shape.slot(frequency, "Hz")), since)
+    return angle if phase is None else add(angle, mul(_RADIANS_PER_DEGREE, shape.slot(phase, "deg")))
 
 
 _Builder = Callable[[Shape, ast.Waveform, str, Context], Expr | None]
@@ -191,17 +224,25 @@ _WAVEFORMS: dict[str, tuple[_Builder, int, int | None]] = {
     "sin": (_sin, 2, 6),
     "exp": (_exp, 2, 6),
     "pwl": (_pwl, 2, None),
+    "sffm": (_sffm, 5, 7),
+    "am": (_am, 4, 5),
 }
 
 
-def check_ascending(shape_slots: tuple[int, int], values: tuple[Value, ...], scope: Scope, span: Span) -> None:
-    """Report PWL times that do not ascend."""
-    numbers = [scope.context.number(value) for value in values[slice(*shape_slots)]]
+def ascending(shape_slots: tuple[int, int], values: tuple[Value, ...], scope: Scope, span: Span) -> tuple[Value, ...]:
+    """Return the values of a PWL with equal times moved apart by next to nothing; report times that descend.
+
+    Two points at one time are a jump: the later of them counts from that time on.
+    """
+    first, end = shape_slots
+    numbers = [scope.context.number(value) for value in values[first:end]]
+    result = list(values)
     for earlier, later in pairwise(numbers):
-        if later <= earlier:
-            scope.context.error(
-                f"the times of PWL must ascend: {later:g} s follows {earlier:g} s",
-                span,
-                "let a jump take a little time, such as a hundredth of the step",
-            )
-            return
+        if later < earlier:
+            scope.context.error(f"the times of PWL must ascend: {later:g} s follows {earlier:g} s", span)
+            return values
+    for k in range(len(numbers) - 2, -1, -1):
+        if numbers[k] >= numbers[k + 1]:
+            numbers[k] = numbers[k + 1] - _JUMP * max(abs(numbers[k + 1]), _SHORT)
+            result[first + k] = numbers[k]
+    return tuple(result)

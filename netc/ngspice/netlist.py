@@ -25,6 +25,7 @@ TOLERANCES = "reltol=1e-6 abstol=1e-15 vntol=1e-9"
 # Ours replace these; with `interp` the raw file's header and size disagree; a seed or a list is nothing to a waveform.
 _DROPPED_OPTIONS = frozenset({"reltol", "abstol", "vntol", "interp", "acct", "list", "node", "opts", "page", "nopage"})
 
+_CURRENT_OF = {"i": "current", "d": "id"}
 _SAVED_PER_LINE = 20
 _PLAIN_SIGNAL = re.compile(r"[^\s()\[\]{}'\",;$=]+")
 _OPTION = re.compile(r"\s*([^\s=,]+)(\s*=\s*(\{[^{}]*\}|'[^']*'|[^\s,]+))?,?")
@@ -85,7 +86,7 @@ def current_vector(name: str) -> str:
     device = ".".join([letter, *path, element]) if path else element
     if letter in ("v", "e", "h", "l"):
         return f"{device}#branch"
-    return f"@{device}[current]" if letter == "i" else f"@{device}[i]"
+    return f"@{device}[{_CURRENT_OF.get(letter, 'i')}]"
 
 
 def _cards(deck: Deck, cards: Iterable[Card]) -> Iterator[str]:

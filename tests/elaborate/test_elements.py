@@ -260,12 +260,6 @@ def test_a_suffix_apart_from_its_number_is_explained() -> None:
     ]
 
 
-def test_behavioural_capacitor_is_refused() -> None:
-    found = errors_of(V_ + "c1 a 0 c={1u*v(a)}\n")
-    assert found[0][0] == 2
-    assert "not supported yet" in found[0][1]
-
-
 def test_a_deck_that_grows_without_bound_ends_with_a_sentence() -> None:
     levels = "".join(f".subckt s{n} a\nx1 a s{n + 1}\nx2 a s{n + 1}\n.ends\n" for n in range(60))
     found = errors_of(f"{levels}.subckt s60 a\nr1 a 0 1\n.ends\nv1 a 0 1\nx2 a s0\n")

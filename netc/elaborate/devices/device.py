@@ -1,0 +1,371 @@
+"""What all devices share: reading the card, finding its model, evaluating parameters, collecting branches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import netc.parse.ast as ast
+from netc.elaborate.circuit import Value
+from netc.elaborate.context import Context, as_expr, as_value, close_match
+from netc.elaborate.prepared import GROUND, Prepared, Source, multiplied
+from netc.elaborate.scopes import Definition, Scope
+from netc.ir.build import add
+from netc.ir.nodes import Const, Expr, Slot
+from netc.parse.element_cards import number_written
+
+ZERO_CELSIUS = 273.15
+BOLTZMANN_PER_CHARGE = 1.38064852e-23 / 1.6021766208e-19
+"""V/K, with the constants of ngspice 39."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """How a device is read and what it becomes.
+
+    ``nodes`` are the least and the most nodes it has; ``types`` what a ``.model`` of it is called, and the sign of its
+    voltages.  ``model`` gives the default of each model parameter (``None``: only used where it is given);
+    ``aliases`` other names of them; ``unsupported`` those that would change a waveform, ``harmless`` those that would
+    not.  ``on_card`` are the keywords of the element's line.  ``element`` says what follows a model name, ``expand``
+    adds the branches to an :class:`Assembly`.
+    """
+
+    what: str
+    nodes: tuple[int, int]
+    types: Mapping[str, float]
+    model: Mapping[str, float | None]
+    on_card: frozenset[str]
+    expand: Callable[[Assembly], None]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    unsupported: frozenset[str] = frozenset()
+    harmless: frozenset[str] = frozenset()
+    area: bool = False
+    levels: tuple[int, ...] = (1,)
+    sensed: bool = False  # an element's name stands after the nodes, as on a switch
+
+
+@dataclass(slots=True)
+class Expansion:
+    """The branches of one device: ``inner`` are its own nodes, ``terminal`` the branches (name, end) at the first."""
+
+    parts: list[Prepared] = field(default_factory=list)
+    inner: list[str] = field(default_factory=list)
+    terminal: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PreparedDevice:
+    """A device's card with its nodes and its model, ready to be expanded in any instance."""
+
+    device: Device
+    card: ast.Device
+    nodes: tuple[str, ...]
+    control: str | None
+    model: ast.Model
+    home: Definition
+    area: float | ast.Expression | None
+    flags: frozenset[str]
+
+    def expand(self, scope: Scope) -> Expansion:
+        """Return the branches in the instance ``scope``; none after an error."""
+        assembly = Assembly(self, scope)
+        if assembly.good:
+            self.device.expand(assembly)
+        return assembly.expansion if assembly.good else Expansion()
+
+
+def prepare(
+    devices: Mapping[str, Device], context: Context, definition: Definition, card: ast.Device
+) -> PreparedDevice | None:
+    """Return the card with its model found, or ``None`` after an error."""
+    device = devices[card.kind]
+    found = _find_model(device, context, definition, card)
+    if found is None:
+        return None
+    position, model, home = found
+    if not _known_type(device, context, card, model) or not _known_level(device, context, card, model, home):
+        return None
+    good = _check_keywords(device, context, card)
+    nodes = [str(word) for word in card.words[:position]]
+    control = nodes.pop() if device.sensed else None
+    area, flags, rest_good = _rest(device, context, card, position + 1)
+    if not (good and rest_good):
+        return None
+    return PreparedDevice(device, card, tuple(nodes), control, model, home, area, flags)
+
+
+def _find_model(
+    device: Device, context: Context, definition: Definition, card: ast.Device
+) -> tuple[int, ast.Model, Definition] | None:
+    least, most = (count + device.sensed for count in device.nodes)
+    for position in range(least, min(most + 1, len(card.words))):
+        word = card.words[position]
+        found = definition.find_model(word) if isinstance(word, str) else None
+        if found is not None:
+            return position, *found
+    for position in range(least, min(most + 1, len(card.words))):
+        word = card.words[position]
+        binned = _bins(definition, word) if isinstance(word, str) else []
+        if binned:
+            context.error(
+                f"model {word!r} is in bins ({', '.join(sorted(binned))}), which is not supported yet",
+                card.span,
+                "name the bin that fits the length and width",
+            )
+            return None
+    if len(card.words) <= least:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        context.error(f"{card.name} wants {wanted} nodes and then a model", card.span)
+        return None
+    name = str(card.words[least]) if isinstance(card.words[least], str) else "?"
+    known = [model for around in definition.around() for model in around.models]
+    context.error(
+        f"undefined model {name!r} of {card.name}",
+        card.span,
+        close_match(name, known, "the model") or f"add a .model card of a {device.what}",
+    )
+    return None
+
+
+def _bins(definition: Definition, name: str) -> list[str]:
+    return [
+        model
+        for around in definition.around()
+        for model in around.models
+        if model.startswith(f"{name}.") and model.removeprefix(f"{name}.").isdecimal()
+    ]
+
+
+def _known_type(device: Device, context: Context, card: ast.Device, model: ast.Model) -> bool:
+    if model.type in device.types:
+        return True
+    context.error(
+        f"model {model.name!r} is of type {model.type!r}: no model of a {device.what}",
+        card.span,
+        f"defined at {model.span}; wanted is {' or '.join(device.types)}",
+    )
+    return False
+
+
+def _known_level(device: Device, context: Context, card: ast.Device, model: ast.Model, home: Definition) -> bool:
+    level = dict(model.parameters).get("level")
+    if level is None:
+        return True
+    number = level.value if isinstance(level, ast.Number) else math.nan
+    if number in device.levels:
+        return True
+    supported = " and ".join(str(known) for known in device.levels)
+    shown = f"{number:g}" if not math.isnan(number) else "given by an expression"
+    context.error(
+        f"the level of model {model.name!r} is {shown}: only level {supported} of a {device.what} is supported",
+        level.span,
+        f"used by {card.name} at {card.span}",
+    )
+    return False
+
+
+def _check_keywords(device: Device, context: Context, card: ast.Device) -> bool:
+    good = True
+    for name, values in card.parameters:
+        if name not in device.on_card:
+            hint = close_match(name, device.on_card, "the parameter")
+            context.error(f"unknown parameter {name!r} of a {device.what}", values[0].span, hint)
+            good = False
+        elif len(values) > 1 and name != "ic":
+            context.error(f"{name}= takes one value", values[1].span)
+            good = False
+    return good
+
+
+def _rest(
+    device: Device, context: Context, card: ast.Device, start: int
+) -> tuple[float | ast.Expression | None, frozenset[str], bool]:
+    """Read what follows the model's name: an area, and the words ``on`` and ``off``."""
+    area: float | ast.Expression | None = None
+    flags: set[str] = set()
+    for word in card.words[start:]:
+        number = number_written(word) if isinstance(word, str) else None
+        if isinstance(word, str) and word in ("on", "off"):
+            flags.add(word)
+        elif device.area and area is None and (number is not None or not isinstance(word, str)):
+            area = number if isinstance(word, str) else word
+        elif device.area and area is None and isinstance(word, str):
+            area = ast.Name(word, card.span)
+        else:
+            shown = word if isinstance(word, str) else "an expression"
+            context.error(f"{shown!r} has no meaning after the model of a {device.what}", card.span)
+            return None, frozenset(), False
+    return area, frozenset(flags), True
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A value that is bound already."""
+
+    bound: Value
+
+    def value(self, scope: Scope) -> Value:
+        """Return it."""
+        return self.bound
+
+
+class Form:
+    """Makes one law: values, voltages and currents become slots where they are asked for."""
+
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self.roles: list[str] = []
+        self.voltages: list[tuple[str, str]] = []
+        self.currents: list[str] = []
+
+    def value(self, expr: Expr, role: str = "model") -> Expr:
+        """Return a new slot of a value; equal values of two parameters stay two."""
+        self.values.append(as_value(expr))
+        self.roles.append(role)
+        slot: Expr = Slot("value", len(self.values) - 1)
+        return slot
+
+    def voltage(self, positive: str, negative: str) -> Expr:
+        """Return the slot of the voltage between two nodes."""
+        pair = (positive, negative)
+        if pair not in self.voltages:
+            self.voltages.append(pair)
+        slot: Expr = Slot("voltage", self.voltages.index(pair))
+        return slot
+
+    def current(self, element: str) -> Expr:
+        """Return the slot of the current of an element."""
+        if element not in self.currents:
+            self.currents.append(element)
+        slot: Expr = Slot("current", self.currents.index(element))
+        return slot
+
+
+class Assembly:
+    """A device in one instance: its parameters as expressions, and the branches it is made of so far."""
+
+    def __init__(self, prepared: PreparedDevice, scope: Scope) -> None:
+        self.prepared = prepared
+        self.scope = scope
+        self.context = scope.context
+        self.name = prepared.card.name
+        self.nodes = prepared.nodes
+        self.sign = prepared.device.types[prepared.model.type]
+        self.expansion = Expansion()
+        self.good = True
+        self.given: dict[str, Expr] = {}
+        self.model: dict[str, Expr] = {}
+        self._read_model()
+        self.card: dict[str, list[Expr]] = {
+            name: [as_expr(scope.value(value)) for value in values] for name, values in prepared.card.parameters
+        }
+        self.area = self._area()
+        if any(math.isnan(self.number(x)) for values in self.card.values() for x in values):
+            self.good = False
+
+    def number(self, expr: Expr) -> float:
+        """Return what ``expr`` is with the deck's own parameters."""
+        return self.context.number(as_value(expr))
+
+    def has(self, name: str) -> bool:
+        """Whether the model gives this parameter."""
+        return name in self.given
+
+    def _read_model(self) -> None:
+        device, model = self.prepared.device, self.prepared.model
+        home = self.scope.within(self.prepared.home)
+        for name, expression in model.parameters:
+            name = device.aliases.get(name, name)
+            if name in device.model:
+                value = as_expr(home.value(expression))
+                self.given[name] = value
+                if math.isnan(self.number(value)):
+                    self.good = False
+            elif name in device.unsupported:
+                if not (isinstance(expression, ast.Number) and expression.value == 0):
+                    self.context.error(
+                        f"parameter {name!r} of a {device.what} model changes the waveform and is not supported yet",
+                        expression.span,
+                        "leave it out if its effect does not matter",
+                    )
+                    self.good = False
+            elif name not in device.harmless and name != "level":
+                self.context.warning(
+                    f"parameter {name!r} of a {device.what} model is not known and has no effect",
+                    expression.span,
+                    close_match(name, device.model, "the parameter"),
+                )
+        self.model = {name: Const(value) for name, value in device.model.items() if value is not None} | self.given
+
+    def _area(self) -> Expr:
+        area = self.prepared.area
+        if "area" in self.card:
+            return self.card["area"][0]
+        if area is None:
+            return Const(1.0)
+        return Const(area) if isinstance(area, float) else as_expr(self.scope.value(area))
+
+    @property
+    def temperatures(self) -> tuple[Expr, Expr]:
+        """Temperature of the device and that at which its model holds, in kelvin."""
+        own = self.card["temp"][0] if "temp" in self.card else Const(self.context.temperature)
+        if "dtemp" in self.card and "temp" not in self.card:
+            own = add(own, self.card["dtemp"][0])
+        nominal = self.model.get("tnom", Const(self.context.nominal_temperature))
+        return add(own, Const(ZERO_CELSIUS)), add(nominal, Const(ZERO_CELSIUS))
+
+    def inner(self, label: str) -> str:
+        """Return a node of the device's own."""
+        node = f"{self.name}#{label}"
+        self.expansion.inner.append(node)
+        return node
+
+    def add(
+        self,
+        label: str,
+        kind: str,
+        nodes: tuple[str, str],
+        template: Expr,
+        form: Form,
+        *,
+        initial: Expr | None = None,
+    ) -> str:
+        """Add a branch and return its name; ``m=`` of the card is applied."""
+        name = f"{self.name}#{label}"
+        letter = self.prepared.card.kind
+        roles = tuple(form.roles)
+        law = self.context.law(kind, letter, template, roles, ("",) * len(roles))
+        sources: tuple[Source, ...] = tuple([Bound(value) for value in form.values])
+        part = Prepared(name, nodes, law, sources, self.prepared.card.span, tuple(form.voltages), tuple(form.currents))
+        if initial is not None:
+            part.initial = Bound(as_value(initial))
+        if "m" in self.card and kind in "RCLI":
+            part = self._counted(part, self.card["m"][0])
+        self.expansion.parts.append(part)
+        return name
+
+    def _counted(self, part: Prepared, count: Expr) -> Prepared:
+        part.law = multiplied(self.context, part.law)
+        part.sources = (*part.sources, Bound(as_value(count)))
+        part.counted = True
+        return part
+
+    def resistor(self, label: str, nodes: tuple[str, str], resistance: Expr) -> str:
+        """Add a resistor; ohms."""
+        form = Form()
+        return self.add(label, "R", nodes, form.value(resistance), form)
+
+    def capacitor(self, label: str, nodes: tuple[str, str], capacitance: Expr) -> None:
+        """Add a linear capacitor, unless it is 0; farads."""
+        if self.number(capacitance) > 0:
+            form = Form()
+            self.add(label, "C", nodes, form.value(capacitance), form)
+
+    def terminal(self, name: str, end: int = 0) -> None:
+        """Say that a branch is at the first terminal of a device with two."""
+        self.expansion.terminal.append((name, end))
+
+    def signal(self, label: str, kind: str, template: Expr, form: Form) -> str:
+        """Add a derivative (``D``) or an integral (``S``) that others read as a current."""
+        return self.add(label, kind, GROUND, template, form)

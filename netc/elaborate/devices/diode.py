@@ -1,0 +1,174 @@
+"""D: the junction diode of SPICE (level 1).
+
+    a --RS-- a' --|>|-- k      i = IS (exp(v / (N VT)) - 1) + gmin v,    C = C_depletion(v) + TT di/dv
+
+Below -3 N VT the current goes to -IS as -IS (1 + (3 N VT / (e v))^3); below the breakdown voltage it is
+-IS exp(-(BV + v) / (NBV VT)), BV moved so that the current at -BV is IBV.  With IKF the current is divided by
+1 + sqrt(i / IKF).
+"""
+
+from __future__ import annotations
+
+import math
+
+from netc.elaborate.devices.device import Assembly, Device, Form
+from netc.elaborate.devices.junction import (
+    capacitance_at,
+    charging,
+    depletion,
+    exponential,
+    forward_or_reverse,
+    gmin,
+    potential_at,
+    saturation_at,
+    thermal_voltage,
+)
+from netc.ir.build import ONE, add, binary, div, mul, neg, select, sub, unary
+from netc.ir.derivative import tangent
+from netc.ir.nodes import Const, Expr
+
+_ITERATIONS = 25
+_HIGH = 1e-18  # A: where ngspice begins to look at the knee
+
+
+def _expand(assembly: Assembly) -> None:
+    model, area = assembly.model, assembly.area
+    kelvin, nominal = assembly.temperatures
+    anode, cathode = assembly.nodes
+    inner = anode
+    series = div(model["rs"], area)
+    if assembly.number(series) > 0:
+        inner = assembly.inner("internal")
+        assembly.terminal(assembly.resistor("rs", (anode, inner), series))
+    junction = (inner, cathode)
+    voltage_scale = thermal_voltage(kelvin)
+    saturation = mul(saturation_at(model["is"], kelvin, nominal, model["eg"], model["xti"], model["n"]), area)
+
+    def current(form: Form) -> Expr:
+        v = form.voltage(*junction)
+        saturated = form.value(saturation)
+        result = mul(saturated, forward_or_reverse(v, form.value(mul(model["n"], voltage_scale))))
+        if assembly.has("bv"):
+            edge = form.value(_breakdown(assembly, saturation, voltage_scale))
+            scale = form.value(mul(model["nbv"], voltage_scale))
+            beyond = neg(mul(saturated, exponential(neg(div(add(edge, v), scale)))))
+            result = select(binary("ge", v, neg(edge)), result, beyond)
+        if assembly.has("ikf"):
+            knee = form.value(mul(model["ikf"], area))
+            high = binary("gt", result, _HIGH)
+            safe = select(high, result, ONE)
+            result = select(high, div(result, add(1.0, unary("sqrt", div(safe, knee)))), result)
+        return result
+
+    form = Form()
+    direct = current(form)
+    direct = add(direct, mul(gmin(assembly, form), form.voltage(*junction)))
+    branches = [assembly.add("dc", "I", junction, direct, form)]
+
+    stored = mul(capacitance_at(model["cjo"], model["vj"], model["m"], kelvin, nominal), area)
+    transit = model["tt"]
+    if assembly.number(stored) > 0 or assembly.number(transit) > 0:
+        form = Form()
+        own = form.voltage(*junction)
+        capacitance: Expr = Const(0.0)
+        if assembly.number(stored) > 0:
+            potential = form.value(potential_at(model["vj"], kelvin, nominal))
+            capacitance = depletion(
+                own, form.value(stored), potential, form.value(model["m"]), form.value(model["fc"], "")
+            )
+        if assembly.number(transit) > 0:
+            slope = tangent(current(form), {own: ONE})
+            capacitance = add(capacitance, mul(form.value(transit), slope))
+        branches.append(charging(assembly, form, "c", junction, capacitance))
+    if inner == anode:
+        for name in branches:
+            assembly.terminal(name)
+
+
+def _breakdown(assembly: Assembly, saturation: Expr, voltage_scale: Expr) -> Expr:
+    """Return the voltage at which the exponential of the breakdown has its -IS, as ngspice moves BV.
+
+    The fixed point of x = BV - NBV VT log(1 + IBV / IS - x / VT), from x = BV - NBV VT log(1 + IBV / IS).
+    """
+    model = assembly.model
+    given, at = model["bv"], mul(model["ibv"], assembly.area)
+    scale = mul(model["nbv"], voltage_scale)
+    least = div(mul(saturation, given), voltage_scale)
+    if assembly.number(at) < assembly.number(least):
+        return given
+    ratio = div(at, saturation)
+    result = sub(given, mul(scale, unary("log", add(1.0, ratio))))
+    for _ in range(_ITERATIONS):
+        inside = sub(add(ratio, 1.0), div(result, voltage_scale))
+        if not assembly.number(inside) > 0:
+            break
+        before = assembly.number(result)
+        result = sub(given, mul(scale, unary("log", inside)))
+        if math.isclose(assembly.number(result), before, rel_tol=1e-12):
+            break
+    return result
+
+
+_NO_EFFECT = "kf af iave vpk irms diss mfg type vp lm lp wm wp xom xoi xm xp bv_max fv_max id_max te_max pd_max rth0"
+
+DEVICE = Device(
+    what="diode",
+    nodes=(2, 2),
+    types={"d": 1.0},
+    model={
+        "is": 1e-14,
+        "rs": 0.0,
+        "n": 1.0,
+        "tt": 0.0,
+        "cjo": 0.0,
+        "vj": 1.0,
+        "m": 0.5,
+        "eg": 1.11,
+        "xti": 3.0,
+        "fc": 0.5,
+        "bv": None,
+        "ibv": 1e-3,
+        "nbv": 1.0,
+        "ikf": None,
+        "tnom": None,
+    },
+    on_card=frozenset({"area", "ic", "temp", "dtemp", "m", "pj"}),
+    expand=_expand,
+    aliases={
+        "js": "is",
+        "cj0": "cjo",
+        "cj": "cjo",
+        "pb": "vj",
+        "mj": "m",
+        "vb": "bv",
+        "ib": "ibv",
+        "nz": "nbv",
+        "ik": "ikf",
+        "pt": "xti",
+        "tref": "tnom",
+    },
+    unsupported=frozenset(
+        {"isr", "nr", "ikr", "ron", "roff", "vfwd", "vrev", "epsilon", "revepsilon", "ilimit", "tcv"}
+        | {
+            "jsw",
+            "cjsw",
+            "cjp",
+            "php",
+            "mjsw",
+            "ns",
+            "trs",
+            "trs1",
+            "trs2",
+            "tlev",
+            "tlevc",
+            "cta",
+            "ctp",
+            "tm1",
+            "tm2",
+        }
+        | {"jtun", "jtunsw", "vtrans", "ttt1", "ttt2"}
+    ),
+    harmless=frozenset(_NO_EFFECT.split()),
+    area=True,
+)
+"""A diode: ``D1 anode cathode model [area]``."""

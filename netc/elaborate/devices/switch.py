@@ -1,0 +1,101 @@
+"""S and W: switches controlled by a voltage or by the current of an element.
+
+ngspice jumps between RON and ROFF: on above VT + VH, off below VT - VH, and between the two as before.  netc gives the
+resistance R = ROFF (RON / ROFF)^x, which a gradient can pass through.  Without hysteresis x goes from 0 to 1 along
+3 u^2 - 2 u^3 over a thousandth of VT around VT.  With hysteresis x is a state that moves to 1 above VT + VH, to 0 below
+VT - VH, and rests between, with the time constant of a step of ``.tran``; so it follows within about that time.
+"""
+
+from __future__ import annotations
+
+from netc.elaborate.devices.device import Assembly, Device, Form
+from netc.ir.build import ONE, ZERO, add, binary, div, mul, select, sub, unary
+from netc.ir.nodes import Const, Expr
+
+_WIDTH = 1e-3  # of the transition of a switch without hysteresis, relative to the threshold
+_SCALE = {"S": 1.0, "W": 1e-3}  # V, A: of a threshold at 0
+_SHORTEST = 1e-9  # s, where there is no .tran
+
+
+def _expand(assembly: Assembly) -> None:
+    model = assembly.model
+    threshold, hysteresis = model["t"], model["h"]
+    started_on = "on" in assembly.prepared.flags
+    if assembly.number(hysteresis) < 0:
+        assembly.context.error(
+            f"the hysteresis of model {assembly.prepared.model.name!r} is below 0, which is not supported",
+            assembly.prepared.model.span,
+            "ngspice then switches on at the lower and off at the upper threshold; use a positive one, or a B source",
+        )
+        assembly.good = False
+        return
+    for name in ("ron", "roff"):
+        if not assembly.number(model[name]) > 0:
+            assembly.context.error(f"{name}= of a switch must be above 0 ohms", assembly.prepared.model.span)
+            assembly.good = False
+            return
+    form = Form()
+    if assembly.number(hysteresis) == 0:
+        width = _WIDTH * max(abs(assembly.number(threshold)), _SCALE[assembly.prepared.card.kind])
+        share = _smooth(sub(_control(assembly, form), form.value(threshold)), width)
+    else:
+        share = form.current(_memory(assembly, threshold, hysteresis, started_on))
+        if started_on:
+            share = add(1.0, share)
+    first, second = assembly.nodes[:2]
+    on, off = unary("log", form.value(model["ron"])), unary("log", form.value(model["roff"]))
+    conductance = unary("exp", sub(mul(share, sub(off, on)), off))
+    name = assembly.add("r", "I", (first, second), mul(form.voltage(first, second), conductance), form)
+    assembly.terminal(name)
+
+
+def _control(assembly: Assembly, form: Form) -> Expr:
+    if assembly.prepared.control is not None:
+        return form.current(assembly.prepared.control)
+    return form.voltage(assembly.nodes[2], assembly.nodes[3])
+
+
+def _smooth(distance: Expr, width: float) -> Expr:
+    u = binary("min", binary("max", add(0.5, div(distance, 2.0 * width)), 0.0), 1.0)
+    return mul(mul(u, u), sub(3.0, mul(2.0, u)))
+
+
+def _memory(assembly: Assembly, threshold: Expr, hysteresis: Expr, started_on: bool) -> str:
+    """Add the state of a switch with hysteresis: x, or x - 1 of one that starts on, so that it starts at 0."""
+    timing = assembly.context.timing
+    step = _SHORTEST if timing is None else timing.tmax or timing.tstep
+    form = Form()
+    own = f"{assembly.name}#on"
+    state = form.current(own)
+    control = _control(assembly, form)
+    middle, half = form.value(threshold), form.value(hysteresis)
+    off, on = (Const(-1.0), ZERO) if started_on else (ZERO, ONE)
+    above, below = binary("gt", control, add(middle, half)), binary("lt", control, sub(middle, half))
+    target = select(above, on, select(below, off, state))
+    return assembly.signal("on", "S", mul(sub(target, state), 1.0 / step), form)
+
+
+_CARD = frozenset({"m"})
+
+VOLTAGE_CONTROLLED = Device(
+    what="voltage-controlled switch",
+    nodes=(4, 4),
+    types={"sw": 1.0},
+    model={"t": 0.0, "h": 0.0, "ron": 1.0, "roff": 1e12},
+    on_card=_CARD,
+    expand=_expand,
+    aliases={"vt": "t", "vh": "h"},
+)
+"""A switch: ``S1 a b control+ control- model [on|off]``."""
+
+CURRENT_CONTROLLED = Device(
+    what="current-controlled switch",
+    nodes=(2, 2),
+    types={"csw": 1.0},
+    model={"t": 0.0, "h": 0.0, "ron": 1.0, "roff": 1e12},
+    on_card=_CARD,
+    expand=_expand,
+    aliases={"it": "t", "ih": "h"},
+    sensed=True,
+)
+"""A switch: ``W1 a b element model [on|off]``."""
