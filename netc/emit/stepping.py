@@ -185,8 +185,8 @@ def block_back(
                     history.append(state[k])
             return state, tuple(torch.stack(h) for h in histories)
 
-        pull: Any  # its annotation leaves out what it returns
-        _, pull = torch.func.vjp(run, state, tuple(held[k] for k in of_held), tuple(rows[k] for k in of_rows))
+        vjp: Any = torch.func.vjp  # its annotation forgets what it returns
+        _, pull = vjp(run, state, tuple(held[k] for k in of_held), tuple(rows[k] for k in of_rows))
         states, helds, rowss = pull((end, along))
         for out, x in zip(outs, rowss, strict=True):
             out.copy_(x)
@@ -212,7 +212,9 @@ class Compiled:
                 if self.fast is None:
                     # on a CPU: take the vector unit it has without trying out each, in this process
                     on_cpu = state[0].device.type == "cpu"
-                    options: Any = {"cpp.vec_isa_ok": True, "compile_threads": 1} if on_cpu else {}
+                    options: Any = (
+                        {"cpp.vec_isa_ok": True, "compile_threads": 1, "size_asserts": False} if on_cpu else {}
+                    )
                     self.fast = torch.compile(self.plain, fullgraph=True, dynamic=False, options=options)
                 return self.fast(state, *given)
             except Exception as error:  # torch and compilers fail in many ways

@@ -23,6 +23,9 @@ class CircuitModule(Protocol):
     NODES: tuple[str, ...]
     OUTPUTS: tuple[str, ...]
     FEATURES: int
+    compiled: bool
+    recompute: bool
+    stretch: int
 
     def __call__(
         self,

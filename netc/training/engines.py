@@ -5,7 +5,9 @@ Both give the same numbers to rounding (``tests/kernels`` checks values and grad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +15,21 @@ import torch
 from torch import Tensor
 
 from netc.ir.program import Program
-from netc.kernels import Kernel
+from netc.kernels import Kernel, library
 from netc.kernels.circuit import kernel_for
+from netc.training import memory
 from netc.training.contract import CircuitModule
 from netc.training.options import TrainingOptions
 from netc.training.timing import Steps
 from netc.training.unroll import mean_log_probabilities, negative_log_likelihood
+
+_SCORED_AT_ONCE = 200  # time steps
+_WHOLE_BLOCKS = 10  # a multiple of the steps of any compiled block
+
+# What a step of an update takes step by step, roughly: calls of PyTorch, and arithmetic for one state of a sample.
+_SECONDS_A_STEP = 4e-4
+_SECONDS_A_LANE = 3.5e-8
+_SECONDS_WORTH_COMPILING = 120.0
 
 
 class Engine(Protocol):
@@ -38,38 +49,70 @@ class Engine(Protocol):
 
 @dataclass(slots=True)
 class TorchEngine:
-    """Runs the emitted module; ``chunk`` is how many time steps are kept for the backward pass, 0 all."""
+    """Runs the emitted module.
+
+    Attributes:
+        module: the circuit.
+        steps: number and length of the time steps.
+        logit_scale: multiplies voltages before the softmax, 1/V.
+        batch: samples of a full batch; smaller ones are filled up where each size would have to be compiled.
+        compiled: whether blocks of steps are compiled by ``torch.compile``.
+        chunk: time steps after which the backward pass finds a state that is kept, and recomputes from there; 0: it
+            finds all that it needs.
+    """
 
     module: CircuitModule
     steps: Steps
     logit_scale: float
+    batch: int = 0
+    compiled: bool = False
     chunk: int = 0
     name: str = "torch"
 
     def learn(self, samples: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
-        scores = self._scores(samples, self.chunk)
+        with self._mode():
+            scores = self._scores(samples, 0)
         return negative_log_likelihood(scores, labels), scores.detach()
 
     def scores(self, samples: Tensor) -> Tensor:
-        """See :class:`Engine`."""
-        with torch.no_grad():
-            return self._scores(samples, 0)
+        """See :class:`Engine`; keeps voltages of a few steps only."""
+        with torch.no_grad(), self._mode():
+            return self._scores(samples, _SCORED_AT_ONCE)
 
     def signals(self, samples: Tensor, nodes: Sequence[str]) -> Tensor:
         """See :class:`Engine`."""
         with torch.no_grad():
-            return self.module(self.steps.count, self.steps.dt, samples, observe=tuple(nodes))[0]
+            found, _ = self.module(self.steps.count, self.steps.dt, samples, observe=tuple(nodes))
+        return found
+
+    def bytes_per_step(self, samples: Tensor, batch: int) -> float:
+        """Return what :func:`netc.training.memory.bytes_per_step` finds for this way to run the module."""
+        with self._mode(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
+            return memory.bytes_per_step(self.module, samples, batch, self.steps.dt)
 
     def _scores(self, samples: Tensor, chunk: int) -> Tensor:
-        return mean_log_probabilities(
-            self.module,
-            samples,
-            steps=self.steps.count,
-            dt=self.steps.dt,
-            logit_scale=self.logit_scale,
-            chunk=chunk,
+        missing = self.batch - len(samples) if self.compiled else 0
+        given = torch.nn.functional.pad(samples, (0, 0, 0, missing)) if missing > 0 else samples
+        scores = mean_log_probabilities(
+            self.module, given, steps=self.steps.count, dt=self.steps.dt, logit_scale=self.logit_scale, chunk=chunk
         )
+        return scores[: len(samples)]
+
+    @contextmanager
+    def _mode(self) -> Iterator[None]:
+        """Have the module compiled and recomputing, while this engine runs it."""
+        module = self.module
+        before = module.compiled, module.recompute, module.stretch
+        module.compiled = self.compiled
+        if self.chunk > 0:
+            module.recompute, module.stretch = True, self.chunk
+            if self.compiled:  # whole blocks
+                module.stretch = _WHOLE_BLOCKS * math.ceil(self.chunk / _WHOLE_BLOCKS)
+        try:
+            yield
+        finally:
+            module.compiled, module.recompute, module.stretch = before
 
 
 @dataclass(slots=True)
@@ -97,9 +140,17 @@ class KernelEngine:
 
 
 def choose(
-    program: Program, module: CircuitModule, options: TrainingOptions, steps: Steps, notify: Callable[[str], None]
+    program: Program,
+    module: CircuitModule,
+    options: TrainingOptions,
+    steps: Steps,
+    notify: Callable[[str], None],
+    samples: int = 0,
 ) -> Engine:
     """Return the engine ``options.backend`` asks for; ``auto`` takes the kernel where there can be one.
+
+    The emitted module is compiled by ``torch.compile`` where training on ``samples`` samples an epoch is far longer
+    than compiling.  That hangs on the options alone, so that a resumed run takes the same way.
 
     Raises:
         NetcError: ``cpp`` was asked for and there can be no kernel.
@@ -115,4 +166,18 @@ def choose(
     )
     if kernel is not None:
         return KernelEngine(module, kernel, steps, options.logit_scale)
-    return TorchEngine(module, steps, options.logit_scale)
+    batch = max(1, min(options.batch, samples))
+    lanes = sum(state.size for state in program.states)
+    worth_it = pays_to_compile(lanes, steps, batch, options.epochs * math.ceil(samples / batch))
+    if worth_it and torch.device(options.device).type == "cpu" and library.compiler() is None:
+        notify("no C++ compiler found ($CXX, c++, g++, clang++); PyTorch runs step by step, which takes longer")
+        worth_it = False
+    elif worth_it:
+        notify("torch.compile makes blocks of steps of the PyTorch module at the first update, which takes a while")
+    return TorchEngine(module, steps, options.logit_scale, batch, compiled=worth_it)
+
+
+def pays_to_compile(lanes: int, steps: Steps, batch: int, updates: int) -> bool:
+    """Return whether so many updates of a circuit with so many states take far longer than ``torch.compile``."""
+    an_update = steps.count * (_SECONDS_A_STEP + _SECONDS_A_LANE * batch * lanes)
+    return updates * an_update > _SECONDS_WORTH_COMPILING

@@ -14,7 +14,7 @@ from netc.training.contract import CircuitModule
 from netc.training.unroll import mean_log_probabilities
 
 _PROBE_SAMPLES = 8
-_PROBE_STEPS = (4, 8)
+_PROBE_STEPS = (10, 20)  # whole blocks of compiled modules
 
 
 def kept_bytes(module: CircuitModule, amplitudes: Tensor, steps: int, dt: float) -> int:

@@ -172,7 +172,7 @@ def _session(
     check(module, dataset)
     nodes = membranes(module, options.activity_nodes)
     steps = timing.resolve(program.timing, options)
-    engine = choose(program, module, options, steps, notify)
+    engine = choose(program, module, options, steps, notify, len(dataset.train_y))
     return Session(module, engine, dataset, options, steps, nodes)
 
 
@@ -225,7 +225,7 @@ def _choose_chunk(session: Session, reporter: Reporter) -> None:
         return
     samples = session.amplitudes(session.train_x[: options.batch])
     batch = min(options.batch, len(session.train_y))
-    per_step = memory.bytes_per_step(session.module, samples, batch, steps.dt)
+    per_step = engine.bytes_per_step(samples, batch)
     free = memory.available_bytes(session.device)
     chunk = memory.choose_chunk(steps.count, per_step, free) if options.chunk is None else options.chunk
     kept = per_step * (min(chunk, steps.count) or steps.count)

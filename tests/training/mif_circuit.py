@@ -24,6 +24,9 @@ GAINS = (7e-6 / (GMAX - GMIN), 1e-3 / (GMAX - GMIN))  # A per unit input, then S
 
 
 class MifNetwork(torch.nn.Module):
+    compiled = recompute = False  # it runs one way only
+    stretch = 100
+
     def __init__(self, sizes: Sequence[int], dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
