@@ -314,7 +314,7 @@ class Block:
                 below.append(define(f"{one} + {reach} * {constant}" if member.rising else f"{reach} + {constant}").text)
             for start in range(0, len(members), 2):
                 pair = below[start : start + 2]
-                part = define(f"splat(T(1)) / ({' * '.join(pair)})").text
+                part = define(f"reciprocal({' * '.join(pair)})").text
                 for k, member in enumerate(members[start : start + 2]):
                     others = [d for j, d in enumerate(pair) if j != k]
                     terms = [*([] if member.rising else [reach]), part, *others]

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from netc.ir.nodes import Expr, Outer, State, Unknown
+from netc.ir.nodes import Expr, MatVec, Outer, State, Unknown, postorder
 from netc.kernels.fusion import Sink
+from netc.kernels.interleave import interleaved
 from netc.kernels.layers import Layer, Layers
 from netc.kernels.loops import Unsupported
 from netc.kernels.source import Body, LoopSource, Vector, add, keep, store
 
-_WIDEST = 5
-"""Most lanes that run together: their values have to fit the first cache over a segment."""
+_WIDEST_DRIVE = 40  # columns of a matrix that is multiplied lane by lane
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """``flow`` of ``layer`` is the product of ``state`` of an earlier layer with ``matrix``."""
+
+    state: State
+    matrix: Expr
+    layer: int
+    flow: int
+
+
+def _drives(source: LoopSource, found: Layers) -> tuple[Drive, ...]:
+    """Return the flows that are computed with the layer that drives them: all, or none where one is something else."""
+    result: list[Drive] = []
+    for number, layer in enumerate(found.layers):
+        for k, flow in enumerate(layer.flows):
+            if not any(x in found.exported for x in postorder(flow)):
+                continue
+            if not (isinstance(flow, MatVec) and flow.x in found.exported and flow.matrix in source.loop.parameters):
+                return ()
+            result.append(Drive(flow.x, flow.matrix, number, k))
+    states, matrices = {d.state for d in result}, {d.matrix for d in result}
+    alone = len(states) == len(matrices) == len(result) and not states & set(found.output_echoes)
+    return tuple(result) if alone and all(d.matrix.shape[1] <= _WIDEST_DRIVE for d in result) else ()
 
 
 class LayerSource:
@@ -25,8 +51,11 @@ class LayerSource:
         self._layers = found
         loop = source.loop
         self._starts = list(accumulate((s.size for s in loop.states), initial=0))
-        exports = list(accumulate((s.size for s in found.exported), initial=0))
-        self._exports = dict(zip(found.exported, exports, strict=False))
+        self._drives = _drives(source, found)
+        driving = {drive.state for drive in self._drives}
+        exported = [s for s in found.exported if s not in driving]
+        exports = list(accumulate((s.size for s in exported), initial=0))
+        self._exports = dict(zip(exported, exports, strict=False))
         self._export_lanes = exports[-1]
         self._flows: dict[tuple[int, int], int] = {}
         self._flow_lanes = 0
@@ -37,8 +66,10 @@ class LayerSource:
         wanted: dict[Expr, None] = {}
         for gradients in [p.gradients for p in found.layers] + [p.gradients for p in found.flow_adjoints]:
             wanted |= dict.fromkeys(gradients)
+        self._wanted = wanted
         self._clear_bars = any(f.size != layer.lanes for layer in found.layers for f in layer.flows)
         writers = [leaf for part in found.flow_adjoints for leaf in part.echoes] + list(found.output_echoes)
+        writers = [leaf for leaf in writers if leaf in self._exports]
         self._clear_echoes = len(set(writers)) < len(writers)
         self._rows = source.rows(wanted)
 
@@ -64,7 +95,7 @@ class LayerSource:
                     "start": self._starts[self._source.loop.states.index(s)],
                     "output": s in self._layers.output_echoes and not self._clear_echoes,
                 }
-                for s in self._layers.exported
+                for s in self._exports
             ],
             "exported_logits": self._logits(),
             "logits_echo": self._logits_echo(),
@@ -76,11 +107,20 @@ class LayerSource:
 
     def _kept(self, layer: Layer) -> list[Expr]:
         """Return what a layer keeps besides the states that others read, which are there anyway."""
-        return [e for e in layer.kept if e not in self._exports]
+        needed = [*layer.kept, *(d.state for d in self._drives_of(layer) if d.matrix in self._wanted)]
+        return [e for e in dict.fromkeys(needed) if e not in self._exports]
+
+    def _drives_of(self, layer: Layer) -> list[Drive]:
+        """Return what the states of a layer drive."""
+        mine = {self._source.loop.states[k] for k in layer.states}
+        return [drive for drive in self._drives if drive.state in mine]
+
+    def _driven(self, number: int, flow: int) -> bool:
+        return any((d.layer, d.flow) == (number, flow) for d in self._drives)
 
     def _layer(self, number: int, layer: Layer) -> dict[str, Any]:
-        width = next((w for w in range(min(_WIDEST, layer.lanes), 2, -1) if layer.lanes % w == 0), 0)
-        width = width or min(4, layer.lanes)
+        flows = [k for k, _ in enumerate(layer.flows) if not self._driven(number, k)]
+        width = next((w for w in (4, 5, 3) if layer.lanes % w == 0), min(4, layer.lanes))
         return {
             "number": number,
             "lanes": layer.lanes,
@@ -90,8 +130,23 @@ class LayerSource:
             "forward": _blocked(self._forward(number, layer), layer.lanes),
             "backward": _blocked(self._backward(number, layer), layer.lanes),
             "states": [{"number": k, "start": self._starts[k]} for k in layer.states],
-            "flow": _stepwise(self._flow(number, layer)) if layer.flows else None,
-            "echo": _stepwise(self._echo(number, layer)) if layer.flows else None,
+            "flow": _stepwise(self._flow(number, layer)) if flows else None,
+            "echo": _stepwise(self._echo(number, layer)) if flows else None,
+            "drives": [self._drive(layer, drive) for drive in self._drives_of(layer)],
+        }
+
+    def _drive(self, layer: Layer, drive: Drive) -> dict[str, Any]:
+        """Return what the template needs to fuse a product with a matrix into the layer that drives it."""
+        rows = self._rows["parameter_gradients"]
+        number = self._source.fixed.index(drive.matrix)
+        kept = self._kept(layer)
+        return {
+            "state": self._source.loop.states.index(drive.state),
+            "matrix": number,
+            "columns": drive.matrix.shape[1],
+            "flow": self._flows[drive.layer, drive.flow],
+            "kept": kept.index(drive.state) if drive.state in kept else 0,
+            "gradient": next((r.start for r in rows if r.number == number), None),
         }
 
     def _flow_vectors(
@@ -136,7 +191,9 @@ class LayerSource:
         for k, expr in zip(layer.states, layer.state_adjoints, strict=True):
             leaf = loop.states[k]
             echo = ""
-            if leaf in self._exports:
+            if any(drive.state is leaf for drive in self._drives):
+                echo = f"d{k}"
+            elif leaf in self._exports:
                 echo = f"e{k}"
                 results.append((echo, f"s.echoes + k * EXPORTS + {self._exports[leaf]}"))
             sinks.append(Sink(expr, layer.lanes, store(f"n{k}", echo)))
@@ -160,8 +217,9 @@ class LayerSource:
 
     def _flow(self, number: int, layer: Layer) -> Body:
         vectors = self._exported("s.exports + k * EXPORTS")
-        results = [(f"y{k}", f"s.flows + t * FLOWS + {self._flows[number, k]}") for k, _ in enumerate(layer.flows)]
-        sinks = [Sink(flow, flow.size, store(f"y{k}"), array=f"y{k}") for k, flow in enumerate(layer.flows)]
+        own = [(k, flow) for k, flow in enumerate(layer.flows) if not self._driven(number, k)]
+        results = [(f"y{k}", f"s.flows + t * FLOWS + {self._flows[number, k]}") for k, _ in own]
+        sinks = [Sink(flow, flow.size, store(f"y{k}"), array=f"y{k}") for k, flow in own]
         return self._source.function(sinks, vectors, results)
 
     def _echo(self, number: int, layer: Layer) -> Body:
@@ -195,6 +253,8 @@ class LayerSource:
         for number, adjoint in enumerate(self._layers.flow_adjoints):
             for read in self._source.reads(adjoint.gradients, self._rows):
                 product = adjoint.gradients[read.expr]
+                if any(drive.matrix is read.expr for drive in self._drives):
+                    continue
                 if not (isinstance(product, Outer) and isinstance(product.a, State) and isinstance(product.b, Unknown)):
                     raise TypeError("the gradient of a flow is an outer product of states and seeds")
                 result.append(
@@ -220,14 +280,17 @@ def _blocked(body: Body, lanes: int) -> dict[str, list[str]]:
         Unsupported: where there is more than that loop.
     """
     whole = f"for (long i = 0; i < {lanes}; ++i) {{" if lanes > 1 else "{"
-    head = ["#pragma GCC unroll 8", "for (int b = 0; b < B; ++b) {", "    const Size i = lane + b;"]
+    before: list[str] = []
+    after: list[str] = []
     statements: list[str] = []
     for line in body.statements:
-        if line.endswith("{") and not line.startswith(" ") and line != whole:
+        if line.startswith(" "):
+            statements.append(line)
+        elif line != whole and line.endswith("{"):
             raise Unsupported("a layer with values of other lanes")
-        if line == whole and lanes > 1:
-            statements += head
-        else:
-            statements.append(re.sub(r"\b(n\d+)\[i\]", r"\1[b]", line))
+        elif line not in (whole, "}"):
+            (after if statements else before).append(line)
     inner = [line for line in body.inner if not re.match(r"const V\* const n\d+ = ;", line)]
-    return {"outer": body.outer, "inner": [*inner, *statements]}
+    if lanes == 1:
+        statements = [line.replace("[0]", "[i]") for line in statements]
+    return {"outer": body.outer, "inner": [*inner, *before, *interleaved(statements), *after]}
