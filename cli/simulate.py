@@ -25,6 +25,7 @@ from .common import (
     read_deck,
     say,
     step_options,
+    write_json,
 )
 from .integrators import integrator_option
 
@@ -55,6 +56,7 @@ _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python
 @pass_option
 @cache_option
 @click.option("--plot", type=OUTPUT, metavar="FILE.png", help="Draw the waveforms.")
+@click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the results of .measure as JSON.")
 def command(
     deck: Path,
     include_directories: tuple[Path, ...],
@@ -68,12 +70,15 @@ def command(
     disable: tuple[str, ...],
     no_cache: bool,
     plot: Path | None,
+    json_file: Path | None,
 ) -> None:
     """Run DECK's transient; write time and node voltages as CSV, one row a step.
 
     All nodes are written unless .save or .print names some, and all steps from the third number of .tran on.
     Where the step is too long for an explicit integrator to be stable, each step is cut into equal sub-steps, and a
     line says so.  With --integrator auto the steps between the rows are chosen by their error, which is estimated.
+
+    Results of .measure follow on stdout, or on stderr where the CSV is on stdout.
 
     \b
     Examples:
@@ -84,6 +89,7 @@ def command(
     import torch
 
     from netc.discretise import INTEGRATORS
+    from netc.measure import evaluate, observed
     from netc.report import waveforms
     from netc.runtime import automatic
     from netc.runtime.simulate import simulate, step_from_timing, steps_for
@@ -102,14 +108,16 @@ def command(
     step, end = step_from_timing(timing, dt, tstop)
     if timing is not None and timing.tstart >= end:
         raise NetcError(f"the deck's .tran starts to save at {timing.tstart:g} s, and --tstop is {end:g} s")
-    _check_size(steps_for(end, step) + 1, len(compilation.signals))
+    measures = compilation.measures
+    signals = tuple(dict.fromkeys((*compilation.signals, *observed(measures))))
+    _check_size(steps_for(end, step) + 1, len(signals))
     if integrator == "auto":
         result, lines = automatic.run(
             program,
             lambda: compilation.continuous,
             dt=step,
             tstop=end,
-            observe=compilation.signals,
+            observe=signals,
             dtype=getattr(torch, dtype),
         )
         for line in lines:
@@ -126,12 +134,14 @@ def command(
             _circuit(program, backend, getattr(torch, dtype), steps_for(end, step) * parts, disable),
             dt=step,
             tstop=end,
-            observe=compilation.signals,
+            observe=signals,
             substeps=parts,
             chunk=max(1, _ROWS // parts),
             advice=remedy(stability),
         )
     result = result.since(timing.tstart if timing else 0.0)
+    measured = evaluate(measures, result.times, {name: result.signal(name) for name in observed(measures)})
+    result = result.only(compilation.signals)
     if output is not None:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -143,9 +153,12 @@ def command(
     elif plot is None:
         _write(sys.stdout, result.times.tolist(), result.names, result.values[:, 0])
     if plot is not None:
-        signals = {name: result.signal(name) for name in result.names}
-        waveforms(result.times, signals, plot, title=program.title)
+        waveforms(result.times, {name: result.signal(name) for name in result.names}, plot, title=program.title)
         say(f"wrote {plot}")
+    for found in measured:
+        click.echo(found.line(), err=output is None and plot is None)
+    if json_file is not None:
+        write_json(json_file, {"measures": {found.name: found.to_json() for found in measured}})
 
 
 def _circuit(program: Program, backend: str, dtype: Any, steps: int, disable: tuple[str, ...]) -> Any:

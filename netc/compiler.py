@@ -25,6 +25,7 @@ from netc.runtime.load import instantiate
 if TYPE_CHECKING:
     # imported where they are needed: a deck that was compiled before needs none of them
     from netc.elaborate.circuit import Circuit
+    from netc.elaborate.quantities import Measure
     from netc.parse import ParseError
     from netc.parse.ast import Deck
 
@@ -279,6 +280,15 @@ class Compilation:
             for block, values in zip(started.states, initial, strict=True)
             for lane, value in zip(block.lanes, np.broadcast_to(values, (block.size,)), strict=True)
         }
+
+    @property
+    def measures(self) -> Sequence[Measure]:
+        """What the deck's ``.measure`` cards ask for."""
+        if self._kept is not None and not any(
+            line.lstrip().lower().startswith(".meas") for lines in self.sources.values() for line in lines
+        ):
+            return ()
+        return self.circuit.measures
 
     @property
     def signals(self) -> tuple[str, ...]:

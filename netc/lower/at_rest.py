@@ -157,6 +157,7 @@ def at_rest(circuit: Circuit) -> Circuit:
         branches=branches,
         initial_voltages={},
         selected=[],
+        measures=[],
         driven=[],
         outputs=[],
         trained=[],

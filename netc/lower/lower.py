@@ -276,7 +276,8 @@ def _observables(equations: Equations) -> tuple[Observable, ...]:
         lanes = tuple(circuit.nets[n] for n in family.nets)
         found.append(Observable(equations.names.new("node", lanes), "V", lanes, equations.voltage(family.number)))
     by_name = {b.name: n for n, b in enumerate(circuit.branches)}
-    for signal in circuit.selected:
+    measured = [signal for measure in circuit.measures for signal in measure.signals]
+    for signal in dict.fromkeys((*circuit.selected, *measured)):
         if signal.startswith("i(") and signal.endswith(")"):
             number, lane = equations.families.branch_place[by_name[signal[2:-1]]]
             value = gather(equations.current(number), Index([lane]))

@@ -340,6 +340,40 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """When something happens: at a time, or where ``left`` crosses ``right``.
+
+    ``edge`` is ``rise``, ``fall`` or ``cross``; of these the ``count``-th is meant, the last where it is ``last``.
+    ``delay``: what comes before does not count.
+    """
+
+    left: Expression | None
+    right: Expression | None
+    at: Expression | None
+    delay: Expression | None
+    edge: str
+    count: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """``.measure``: ``function`` of a signal in a window, at an event, or between a trigger and a target.
+
+    ``function`` is ``find`` (the expression, or the time where there is none, at ``trigger``), ``delay`` (from trigger
+    to target), ``param`` (an expression of other results), or a statistic such as ``avg``.
+    """
+
+    name: str
+    function: str
+    expression: Expression | None
+    trigger: Event | None
+    target: Event | None
+    window: tuple[Expression | None, Expression | None]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Directive:
     """``*.netc word targets key=value``: netc's own words, a comment to every other simulator."""
 
@@ -378,6 +412,7 @@ DotCard = (
     | Temp
     | Global
     | Output
+    | Measure
     | Directive
     | Conditional
 )

@@ -7,11 +7,12 @@ from typing import Any
 from lark import Token
 
 from netc.parse import ast
-from netc.parse.element_cards import ElementBuilder, Keyword
+from netc.parse.element_cards import Keyword
 from netc.parse.expressions import node_name
+from netc.parse.measure_cards import MeasureBuilder
 
 
-class CardBuilder(ElementBuilder):
+class CardBuilder(MeasureBuilder):
     """Turns the parse tree of one logical line into a card; method names are those of the grammar's rules."""
 
     def option(self, children: list[Any]) -> Keyword:

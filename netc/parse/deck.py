@@ -18,6 +18,7 @@ from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED
 from netc.parse.fast import FastReader
 from netc.parse.include import Includes
 from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
+from netc.parse.measure_cards import without_analysis
 from netc.parse.models import resolve_models
 from netc.parse.source import read_lines, split_lines
 from netc.parse.translate import translate
@@ -233,6 +234,8 @@ class _Reader:
                 self.diagnostics.warning(f"{word} of another analysis is ignored: netc runs transients", span)
                 return
             self._keep(self._parse(line, CARDS[word]), cards)
+        elif word in (".meas", ".measure"):
+            self._measure(line, span, cards)
         elif word == ".subckt":
             head = self._parse(line, "subckt")
             frames.append(_Frame(head=head or ast.Subcircuit("", (), (), (), line.whole)))
@@ -260,6 +263,21 @@ class _Reader:
             elsewhere = [name for name, dialect in DIALECTS.items() if word in dialect.harmless]
             hint = dialect_hint(*elsewhere) if elsewhere else "it is not ignored, because it may change the circuit"
             self.diagnostics.error(f"unknown card {word}", span, hint)
+
+    def _measure(self, line: LogicalLine, span: Span, cards: list[ast.Card]) -> None:
+        plain, analysis = without_analysis(line)
+        if analysis is None and self.dialect is NGSPICE:
+            hint = "expected .measure tran name ...; " + dialect_hint("ltspice")
+            self.diagnostics.warning(".measure is left out: it does not name its analysis", span, hint)
+        elif analysis not in (None, "tran"):
+            self.diagnostics.warning(
+                f".measure of another analysis ({analysis}) is ignored: netc runs transients", span
+            )
+        else:
+            found = Diagnostics()
+            self._keep(parse_line(plain, "measure", found, self.dialect), cards)
+            for problem in found:  # a result that is missing is no other circuit
+                self.diagnostics.warning(f".measure is left out: {problem.message}", problem.span, problem.hint)
 
     def _condition(self, line: LogicalLine, word: str, span: Span, frames: list[_Frame]) -> None:
         if word == ".if":

@@ -55,7 +55,7 @@ CARDS = {
 }
 """Start rule of the grammar by the word of a dot card."""
 
-HARMLESS = frozenset({".meas", ".measure", ".four", ".backanno", ".width", ".op", ".probe"})
+HARMLESS = frozenset({".four", ".backanno", ".width", ".op", ".probe"})
 """Cards that change no waveform of a transient analysis; ignored with a warning."""
 
 ANALYSES = frozenset(
@@ -63,5 +63,5 @@ ANALYSES = frozenset(
 )
 """Analyses that are no transient; errors, or warnings where the user is lenient."""
 
-STARTS = sorted({*ELEMENTS.values(), *CARDS.values(), "subckt", "condition", "directive", "expression"})
+STARTS = sorted({*ELEMENTS.values(), *CARDS.values(), "subckt", "condition", "measure", "directive", "expression"})
 """All start rules of the grammar."""

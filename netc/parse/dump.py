@@ -133,5 +133,25 @@ def _dot(card: ast.DotCard) -> str:
             return f".global {' '.join(card.nodes)}"
         case ast.Output():
             return f".{card.kind} {' '.join(map(show, card.signals)) or 'all'}"
+        case ast.Measure():
+            return f".measure {card.name} {_measured(card)}"
         case ast.Directive():
             return f"*.netc {' '.join((card.word, *card.targets))}{_assignments(card.parameters)}"
+
+
+def _measured(card: ast.Measure) -> str:
+    words = [card.function] + ([show(card.expression)] if card.expression is not None else [])
+    words += [f"{word} {_event(event)}" for word, event in (("when", card.trigger), ("until", card.target)) if event]
+    words += [
+        f"{word}={show(edge)}" for word, edge in zip(("from", "to"), card.window, strict=True) if edge is not None
+    ]
+    return " ".join(words)
+
+
+def _event(event: ast.Event) -> str:
+    delay = "" if event.delay is None else f" after {show(event.delay)}"
+    if event.left is None:
+        return f"at {show(event.at)}{delay}" if event.at is not None else "never"
+    level = "" if event.right is None else f" = {show(event.right)}"
+    count = "" if event.count is None else f" {show(event.count)}"
+    return f"{show(event.left)}{level} {event.edge}{count}{delay}"

@@ -45,6 +45,12 @@ class Trajectory:
         first = int(np.searchsorted(self.times, start * (1 - _TOLERANCE)))
         return Trajectory(self.times[first:], self.names, self.values[first:])
 
+    def only(self, names: Sequence[str]) -> Trajectory:
+        """Return the signals called ``names``, in that order."""
+        if tuple(names) == self.names:
+            return self
+        return Trajectory(self.times, tuple(names), self.values[:, :, [self.names.index(name) for name in names]])
+
 
 def steps_for(tstop: float, dt: float) -> int:
     """Return the whole number of steps of ``dt`` seconds in ``tstop``: 0.01 s of 10 us are 1000, never 1001.

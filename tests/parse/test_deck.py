@@ -174,7 +174,7 @@ def test_control_block_with_variables_warns() -> None:
 def test_other_analyses() -> None:
     with pytest.raises(NetcError, match="--lenient"):
         parse_text("t\n.ac dec 10 1 1k\n")
-    deck = parse_text("t\n.ac dec 10 1 1k\n.noise v(a) v1\n.op\n.meas tran x max v(a)\n.print ac v(a)\n", lenient=True)
+    deck = parse_text("t\n.ac dec 10 1 1k\n.noise v(a) v1\n.op\n.meas ac x max v(a)\n.print ac v(a)\n", lenient=True)
     assert not deck.cards
     assert len(deck.diagnostics) == 5
     with pytest.raises(NetcError):
