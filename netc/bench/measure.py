@@ -165,6 +165,11 @@ def _build(task: Task, name: str, references: list[Outcome], disagreements: list
     except Unavailable as reason:
         figures.missing, figures.compile_s = str(reason), None
         return figures, None
+    except Exception as error:  # others' libraries fail in ways of their own; the rest of the run goes on
+        said = (str(error).strip().splitlines() or [""])[0]
+        figures.missing, figures.compile_s = f"failed: {type(error).__name__}: {said[:200]}", None
+        disagreements.append(f"{name}: {figures.missing}")
+        return figures, None
     figures.loss, figures.samples = outcome.loss, outcome.samples or task.batch
     if outcome.loss is not None:
         if not references:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from netc.bench import VARIANTS, Problem, Unavailable, make_problem, run
+from netc.bench import VARIANTS, Problem, Task, Unavailable, make_problem, run
 from netc.bench.count import Cost, of_node, training_cost
 from netc.bench.measure import GRADIENT_TOLERANCE, on_processors
 from netc.bench.memory import extra_memory
-from netc.bench.registry import default_variants
+from netc.bench.registry import Outcome, Step, default_variants
 from netc.bench.report import as_json, as_markdown
 from netc.diagnostics import NetcError
 from netc.ir.nodes import Const, State, Unary
@@ -64,6 +64,23 @@ def test_a_run_times_what_is_there_and_says_why_something_is_not(tmp_path: Path)
     assert as_json(done, {})["variants"]["torch-eager"]["loss"] == done.variants["torch-eager"].loss
 
 
+def test_a_slow_variant_runs_once(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netc.bench.variants import ngspice_forward
+
+    calls: list[int] = []
+
+    def build(task: Task) -> Step:
+        def step() -> Outcome:
+            calls.append(1)
+            return Outcome(None, samples=1)
+
+        return step
+
+    monkeypatch.setattr(ngspice_forward, "build", build)
+    done = run(problem, ["ngspice-forward"], repeat=3, memory=False, peaks=False, notify=lambda line: None)
+    assert len(calls) == 1 and done.variants["ngspice-forward"].cpu_ms is not None
+
+
 def test_a_wrong_variant_is_told(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     from netc.bench.variants import torch_eager
 
@@ -71,6 +88,20 @@ def test_a_wrong_variant_is_told(problem: Problem, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch_eager, "euler_step", lambda s, i, w, dt, n, f: right(s, 1.01 * i, w, dt, n, f))
     done = run(problem, ["netc-torch", "torch-eager"], repeat=1, memory=False, notify=lambda line: None)
     assert any(line.startswith("torch-eager: loss") for line in done.disagreements)
+
+
+def test_a_variant_that_fails_does_not_end_the_run(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netc.bench.variants import torch_eager
+
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("of its own")
+
+    monkeypatch.setattr(torch_eager, "euler_step", broken)
+    names = ["torch-eager-hoisted", "torch-loop"]
+    done = run(problem, names, repeat=1, memory=False, peaks=False, notify=lambda line: None)
+    assert done.variants["torch-eager-hoisted"].missing == "failed: ZeroDivisionError: of its own"
+    assert done.disagreements and done.variants["torch-loop"].cpu_ms
+    assert "against torch-loop" in as_markdown(done, {})
 
 
 def test_unknown_variants_are_refused_together(problem: Problem) -> None:
