@@ -32,6 +32,8 @@ from netc.parse.source import decode, split_lines
 
 LIMIT = 1 << 30
 """Bytes the folder may hold; those used longest ago are removed."""
+MOST = 1000
+"""Entries it may hold."""
 
 _HERE = "\0"  # stands for the deck's own name, which may be another when it is read
 _SUFFIX = ".deck"
@@ -142,8 +144,8 @@ class DeckCache:
         """Remove the entries used longest ago until the rest fits, and what interrupted writers left."""
         entries = sorted(self._entries())
         total = sum(size for _, size, _ in entries)
-        for _, size, path in entries:
-            if total <= self.limit:
+        for left, (_, size, path) in zip(range(len(entries), 0, -1), entries, strict=True):
+            if total <= self.limit and left <= MOST:
                 break
             path.unlink(missing_ok=True)
             total -= size

@@ -208,6 +208,15 @@ def test_the_folder_stays_within_its_limit(tmp_path: Path, cache: DeckCache) -> 
     assert not compile_deck(paths[1], cache=small).from_cache
 
 
+def test_there_are_never_too_many_entries(tmp_path: Path, cache: DeckCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netc.cache, "MOST", 3)
+    for number in range(5):
+        (tmp_path / f"{number}.cir").write_text(ALONE.replace("1k", f"{number + 1}k"))
+        compiled(tmp_path / f"{number}.cir", cache)
+    assert cache.size()[0] == 3
+    assert compile_deck(tmp_path / "4.cir", cache=cache).from_cache
+
+
 def test_writers_at_the_same_time_do_no_harm(deck: Path, cache: DeckCache) -> None:
     compilation = compiled(deck, None)
     request = Request(deck)
