@@ -135,7 +135,7 @@ def _hint(expected: set[str], found: str, text: str, start: int) -> str | None:
         return "remainder and whole division are not in the language of sources: use floor(a/b)"
     if found in ("&", "|"):
         return f"the logical operator is {found * 2}"
-    if found == "=" and expected & {"PLUS", "$END"}:
+    if found == "=" and (not expected or "PLUS" in expected):
         return "equality is =="
     if found == '"':
         return "expressions are quoted with ' or braces"
