@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from .common import EXIT_CHECK_FAILED, OUTPUT, say, write_json, write_text
+from .common import EXIT_CHECK_FAILED, OUTPUT, pass_option, say, write_json, write_text
 
 
 class _Names(click.ParamType[tuple[str, ...]]):
@@ -84,6 +84,7 @@ def _environment(folder: str, threads: int) -> Iterator[None]:
 @click.option("--json", "json_file", type=OUTPUT, metavar="FILE", help="Write the figures there.")
 @click.option("--markdown", "markdown_file", type=OUTPUT, metavar="FILE", help="Write the tables there.")
 @click.option("--plot", "plot_file", type=OUTPUT, metavar="PNG", help="Draw a sweep there.")
+@pass_option
 @click.option("--no-memory", is_flag=True, help="Leave out extra memory, which needs a process for each variant.")
 def command(
     circuit: str,
@@ -97,6 +98,7 @@ def command(
     json_file: Path | None,
     markdown_file: Path | None,
     plot_file: Path | None,
+    disable: tuple[str, ...],
     no_memory: bool,
 ) -> None:
     """Time one training step of a circuit, done by netc and in every other way there is, in one run.
@@ -130,7 +132,7 @@ def command(
         from netc.bench.registry import default_variants
         from netc.bench.report import as_json, as_markdown
 
-        plan = Plan(circuit, Path(folder), layers=layers, batch=batch, steps=steps, threads=threads[0])
+        plan = Plan(circuit, Path(folder), layers=layers, batch=batch, steps=steps, threads=threads[0], disable=disable)
         check_names(variants)
         about = machine()
         if sweep is not None:

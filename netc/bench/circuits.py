@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.bench.problem import Task, check_sizes, draw_samples
-from netc.compiler import compile_deck
+from netc.bench.problem import Task, check_sizes, compiled, draw_samples
 from netc.generate import generate, write
 from netc.runtime.load import instantiate
 
@@ -58,6 +57,7 @@ def make_task(
     steps: int | None = None,
     threads: int = 1,
     seed: int = 0,
+    disable: tuple[str, ...] = (),
 ) -> Task:
     """Write and compile the deck of the circuit ``name`` of :data:`CIRCUITS` in ``folder`` and draw inputs.
 
@@ -68,7 +68,8 @@ def make_task(
         batch: samples.
         steps: time steps.
         threads: CPU threads.
-        seed: of inputs, labels and initial values.
+        seed: of inputs and labels.
+        disable: names of passes to leave out.
 
     Raises:
         NetcError: for sizes that make no circuit.
@@ -79,7 +80,7 @@ def make_task(
     sizes = circuit.layers if layers is None else layers
     check_sizes(batch, steps, threads)
     path = write(folder / f"{name}.cir", circuit.write(sizes, steps, circuit.dt))
-    compilation = compile_deck(path)
+    compilation = compiled(path, disable)
     module: Any = instantiate(compilation.source)
     amplitudes, labels = draw_samples(batch, module.FEATURES, len(module.OUTPUTS), seed)
     return Task(
@@ -95,6 +96,7 @@ def make_task(
         amplitudes=amplitudes,
         labels=labels,
         seed=seed,
+        disable=disable,
         compiled=compilation,
     )
 

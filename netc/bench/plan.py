@@ -24,6 +24,7 @@ class Plan:
         batch: samples.
         steps: time steps.
         threads: CPU threads.
+        disable: names of passes to leave out.
     """
 
     circuit: str
@@ -32,6 +33,7 @@ class Plan:
     batch: int | None = None
     steps: int | None = None
     threads: int = 1
+    disable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.layers is not None and not self.sizes:
@@ -53,7 +55,9 @@ class Plan:
         sizes = layers or self.sizes
         if self.layered:
             batch, steps = self.batch or _BATCH, self.steps or _STEPS
-            return make_problem(self.folder, layers=sizes, batch=batch, steps=steps, threads=self.threads)
+            return make_problem(
+                self.folder, layers=sizes, batch=batch, steps=steps, threads=self.threads, disable=self.disable
+            )
         return make_task(
             self.circuit,
             self.folder,
@@ -61,4 +65,5 @@ class Plan:
             batch=self.batch,
             steps=self.steps,
             threads=self.threads,
+            disable=self.disable,
         )

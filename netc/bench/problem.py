@@ -6,6 +6,7 @@ neurons between crossbars, loss from the output membranes at every step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from netc.compiler import Compilation, compile_deck
 from netc.diagnostics import Diagnostics
 from netc.generate import Design, write
 from netc.generate.network import deck
+from netc.optimise import OPTIONAL
 from netc.runtime.load import instantiate
 
 Array = NDArray[np.float32]
@@ -70,6 +72,7 @@ class Task:
         amplitudes: ``(batch, features)`` in [0, 1].
         labels: ``(batch,)``.
         seed: what they were drawn from.
+        disable: names of passes left out of programs and kernels, see :mod:`netc.optimise` and :mod:`netc.kernels`.
         compiled: the deck compiled already; left behind when a task goes to another process.
     """
 
@@ -85,11 +88,12 @@ class Task:
     amplitudes: Array
     labels: NDArray[np.int64]
     seed: int = 0
+    disable: tuple[str, ...] = ()
     compiled: Compilation | None = None
 
     def compilation(self) -> Compilation:
         """Return the compiled deck."""
-        return self.compiled or compile_deck(self.deck)
+        return self.compiled or compiled(self.deck, self.disable)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -107,6 +111,11 @@ class Problem(Task):
     weights: tuple[Array, ...]
     slopes: tuple[float, ...]
     wave: Array
+
+
+def compiled(deck: Path, disable: Sequence[str]) -> Compilation:
+    """Return the compiled deck, passes of programs named in ``disable`` left out; those of kernels are passed over."""
+    return compile_deck(deck, disable=[name for name in disable if name in OPTIONAL])
 
 
 def check_sizes(batch: int, steps: int, threads: int) -> None:
@@ -137,6 +146,7 @@ def make_problem(
     steps: int = 1000,
     threads: int = 1,
     seed: int = 0,
+    disable: tuple[str, ...] = (),
 ) -> Problem:
     """Generate and compile the deck of the layered network in ``folder`` and draw inputs.
 
@@ -149,7 +159,7 @@ def make_problem(
         layers=layers, seed=seed, membrane_capacitance=neuron.capacitance, steps=steps, neuron=neuron.of_the_deck()
     )
     path = write(folder / "network.cir", deck(design))
-    compilation = compile_deck(path)
+    compilation = compiled(path, disable)
     source = compilation.source
     module: Any = instantiate(source)
     values = module.values()
@@ -177,6 +187,7 @@ def make_problem(
         amplitudes=amplitudes,
         labels=labels,
         seed=seed,
+        disable=disable,
         wave=_waveform(module, steps, design.step),
         compiled=compilation,
     )

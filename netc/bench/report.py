@@ -42,6 +42,7 @@ def as_json(run: Run, machine: Mapping[str, Any]) -> dict[str, Any]:
             "steps": task.steps,
             "threads": task.threads,
             "repeat": run.repeat,
+            "disable": list(task.disable),
         },
         "disagreements": run.disagreements,
     }
@@ -82,8 +83,9 @@ def base_of(figures: Mapping[str, Figures]) -> str:
 def as_markdown(run: Run, machine: Mapping[str, Any]) -> str:
     """Return a table for each number of threads, ratios in the first column of numbers."""
     task = run.task
+    left_out = f", without {', '.join(task.disable)}" if task.disable else ""
     lines = [
-        f"{task.title}, batch {task.batch}, {task.steps} steps, {_count(task.threads, 'thread')}, "
+        f"{task.title}{left_out}, batch {task.batch}, {task.steps} steps, {_count(task.threads, 'thread')}, "
         f"median of {run.repeat}, float32; load average {machine.get('load')}",
         "",
         *_rows(run, run.variants),

@@ -27,6 +27,15 @@ def test_it_writes_figures(tmp_path: Path) -> None:
     assert "roofline" in found
 
 
+def test_passes_can_be_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    left_out = ("--disable-pass", "fission", "--disable-pass", "uniform_parameters")
+    done = netc("bench", *TINY, "--variants", "netc-cpp,torch-eager-hoisted", *left_out, "--no-memory", "--json", file)
+    assert done.code == 0, done.err
+    assert "without fission, uniform_parameters" in done.out
+    assert json.loads(file.read_text())["problem"]["disable"] == ["fission", "uniform_parameters"]
+
+
 def test_it_sweeps(tmp_path: Path) -> None:
     file, picture = tmp_path / "sweep.json", tmp_path / "sweep.png"
     done = netc("bench", *TINY, *PLAIN, "--sweep", "synapses", "--json", file, "--plot", picture)
@@ -62,6 +71,7 @@ def test_choices_are_those_there_are() -> None:
         (("--circuit", "op-amp"), "op-amp"),
         (("--sweep", "T", "--threads", "1,2"), "one number of --threads"),
         (("--plot", "x.png"), "--sweep"),
+        (("--disable-pass", "magic"), "magic"),
     ],
 )
 def test_what_cannot_be_done_is_refused(given: tuple[str, ...], told: str) -> None:
