@@ -22,7 +22,6 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from netc.discretise import stage
 from netc.discretise.phi import phi1, phi1_pair
 from netc.discretise.strategy import Integrator
 from netc.ir import build
@@ -44,10 +43,10 @@ def run(program: Program) -> Program:
 def on(program: Program, lanes: Collection[tuple[int, int]] | None) -> Program:
     """Return a system without algebraic blocks in which the states ``lanes`` take exponential steps.
 
-    ``lanes`` are numbers of state blocks and of lanes in them; all when ``None``.  The others stay explicit.
+    ``lanes`` are numbers of dynamic blocks and of lanes in them; all when ``None``.  The others stay explicit.
     """
-    blocks = program.states
-    leaves = stage.leaves(program)
+    blocks = program.dynamic
+    leaves = tuple(State(block.name, block.size) for block in blocks)
     slopes = [expanded(block.derivative, (block.size,)) for block in blocks]
     patterns = [[_pattern(slope, leaf) for leaf in leaves] for slope in slopes]
     chosen = [
@@ -82,7 +81,7 @@ def on(program: Program, lanes: Collection[tuple[int, int]] | None) -> Program:
         if len(rest):
             parts[n].append((rest, _lanes(slopes[n], rest)))
         states.append(replace(block, derivative=_gathered(parts[n], block.size)))
-    return replace(program, states=tuple(states))
+    return replace(program, states=(*states, *(block for block in program.states if block.carried)))
 
 
 def _pattern(slope: Expr, leaf: State) -> Any:

@@ -113,6 +113,8 @@ def _joined(blocks: list[AlgebraicBlock]) -> AlgebraicBlock:
         None,
         tuple(lanes for block in blocks for lanes in block.lanes),
         tuple(spans for block in blocks for spans in block.spans),
+        # a part of a guess is none: the solver then starts where it was a step before
+        guesses=tuple(g for block in blocks for g in block.guesses) if all(b.guesses for b in blocks) else (),
     )
 
 

@@ -122,7 +122,7 @@ def _mixed(dae: Program, condensed: _Limits, rest: _Limits) -> Program:
     wanted = {(dae.states[number].name, names[number, lane]) for number, lane in rest}
     places = {
         (number, lane)
-        for number, block in enumerate(left.states)
+        for number, block in enumerate(left.dynamic)
         for lane, name in enumerate(block.lanes)
         if (block.name, name) in wanted
     }
