@@ -14,6 +14,7 @@ from torch import Tensor
 from netc.data import Dataset
 from netc.diagnostics import NetcError
 from netc.training import activity, batches
+from netc.training.adam import Adam
 from netc.training.contract import CircuitModule
 from netc.training.engines import Engine
 from netc.training.options import TrainingOptions
@@ -76,7 +77,7 @@ class Session:
         self.device = torch.device(options.device)
         self.train_x, self.train_y = torch.from_numpy(dataset.train_x), torch.from_numpy(dataset.train_y)
         self.test_x, self.test_y = torch.from_numpy(dataset.test_x), torch.from_numpy(dataset.test_y)
-        self.optimiser = torch.optim.Adam(module.parameters(), lr=options.learning_rate)
+        self.optimiser = Adam(module.parameters(), options.learning_rate)
         self.position = Position()
 
     @property
@@ -101,12 +102,10 @@ class Session:
         samples = self.amplitudes(self.train_x[chosen])
         samples = batches.drop(samples, options.input_dropout, options.seed, at.epoch, at.batch)
         labels = self.train_y[chosen].to(self.device)
-        for group in self.optimiser.param_groups:
-            group["lr"] = options.learning_rate_at(
-                (at.epoch * self.batches + at.batch) / (options.epochs * self.batches)
-            )
+        done = (at.epoch * self.batches + at.batch) / (options.epochs * self.batches)
+        self.optimiser.learning_rate = options.learning_rate_at(done)
 
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss, scores = self.engine.learn(samples, labels)
         if not math.isfinite(loss.item()):
             raise self._diverged(samples)
@@ -147,7 +146,7 @@ class Session:
             "test_accuracy": tested.accuracy if tested else None,
             "spikes_per_neuron": busy.spikes_per_neuron,
             "activity": busy.share_of_time,
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "learning_rate": self.optimiser.learning_rate,
             "gradient_norm": at.sums.gradient_norm / self.batches,
             "at_bounds": self.share_at_bounds(),
             "samples": at.sums.seen,
