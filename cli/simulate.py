@@ -29,6 +29,7 @@ from .common import (
 )
 from .integrators import integrator_option
 
+_NO_KERNEL = "use --backend auto or torch, or another --integrator"
 _ROWS = 1000  # internal steps whose signals are held at once, before those between two rows are dropped
 _OPERATIONS = 2_000_000  # of PyTorch, about ten seconds: then a kernel is worth compiling
 _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python's number when it is written
@@ -95,6 +96,8 @@ def command(
     from netc.runtime.simulate import simulate, step_from_timing, steps_for
     from netc.runtime.stability import Stability, analyse, engineering, remedy, report, substeps
 
+    if integrator == "auto" and backend == "cpp":
+        raise NetcError("there is no fused kernel for steps that are chosen by their error", hint=_NO_KERNEL)
     compilation = read_deck(
         deck,
         include_directories,

@@ -62,6 +62,12 @@ def test_without_a_compiler(
     assert done.out == netc("simulate", rc, "--backend", "torch").out
 
 
+def test_steps_chosen_by_their_error_have_no_kernel(rc: Path) -> None:
+    told = netc("simulate", rc, "--integrator", "auto", "--backend", "cpp").refused()
+    assert "no fused kernel for steps that are chosen by their error" in told
+    assert netc("simulate", rc, "--integrator", "auto").code == 0
+
+
 def test_evaluate_runs_on_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = ("--data", "digits", "--limit-test", "40")
     out = tmp_path / "run"
