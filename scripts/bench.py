@@ -57,7 +57,7 @@ def measure(part: str) -> None:
     elif part == "network":
         bench(part, "--threads", threads())
     else:
-        variants = "netc-cpp,netc-torch,torch-loop" + (",ngspice-forward" if part == "rlc-ladder" else "")
+        variants = "netc-cpp,torch-loop" + (",ngspice-forward" if part == "rlc-ladder" else "")
         bench(part, "--circuit", part, "--threads", threads(), "--variants", variants)
 
 

@@ -126,7 +126,7 @@ def run(
         table = result.variants if first else result.more.setdefault(threads, {})
         for name in names:
             if not first and not VARIANTS[name].any_threads:
-                table[name] = Figures(missing=f"sets its threads once in a process: use --threads {threads} alone")
+                table[name] = Figures(missing=f"starts with its threads: use --threads {threads} alone")
                 continue
             notify(f"building {name}" + ("" if first else f" with {threads} threads"))
             with on_processors(threads):

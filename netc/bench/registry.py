@@ -42,7 +42,7 @@ class Variant:
 
     ``any_circuit`` ones take every :class:`~netc.bench.problem.Task`, others need a
     :class:`~netc.bench.problem.Problem`.  ``slow`` ones run only when they are named, and once.
-    ``any_threads`` ones can be built anew with another number of threads in the same process, at little cost.
+    ``any_threads`` ones can be built with another number of threads in the same process, at little cost.
     """
 
     module: str
@@ -63,7 +63,7 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "netc-cpp": Variant("netc_cpp", any_circuit=True, any_threads=True),
-    "netc-torch": Variant("netc_torch", any_circuit=True, any_threads=True),
+    "netc-torch": Variant("netc_torch", any_circuit=True),
     "torch-loop": Variant("torch_loop", any_circuit=True, any_threads=True),
     "torch-eager": Variant("torch_eager", (("hoisted", False),), any_threads=True),
     "torch-eager-hoisted": Variant("torch_eager", (("hoisted", True),), any_threads=True),

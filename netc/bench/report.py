@@ -102,7 +102,7 @@ def as_markdown(run: Run, machine: Mapping[str, Any]) -> str:
             lines += ["", f"Wall time, {_count(task.threads, 'thread')} against {threads}: {', '.join(told)}."]
         left = [name for name, f in table.items() if f.cpu_ms is None and run.variants[name].missing is None]
         if left:
-            lines += [f"Not timed with {threads}: {', '.join(left)}, whose threads are set once in a process."]
+            lines += [f"Not timed with {threads}: {', '.join(left)}, which start with their threads."]
     if run.disagreements:
         lines += ["", *(f"disagreement: {line}" for line in run.disagreements)]
     return "\n".join(lines) + "\n"

@@ -20,8 +20,9 @@ AXES: dict[str, str] = {
 }
 """What a sweep changes, and what its picture says."""
 
-DEFAULT_LAYERED = ("netc-cpp", "netc-torch", "torch-eager-hoisted")
-DEFAULT_OTHER = ("netc-cpp", "netc-torch", "torch-loop")
+DEFAULT_LAYERED = ("netc-cpp", "handwritten", "torch-eager-hoisted")
+DEFAULT_OTHER = ("netc-cpp", "torch-loop")
+"""Those that take long to compile would do so at every size."""
 
 _STEPS = (125, 250, 500, 1000, 2000)
 _BATCHES = (16, 32, 64, 128, 256)
