@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .common import Quantity, deck_options, read_deck, say
+from .integrators import integrator_option, limits
 
 _STEPS = 200
 _MOST_KINKS = 6
@@ -14,7 +15,8 @@ _MOST_KINKS = 6
 
 @click.command("check-grad")
 @deck_options
-@click.option("--dt", type=Quantity("s"), help="Time step.  [the deck's, cut where explicit Euler needs it]")
+@integrator_option
+@click.option("--dt", type=Quantity("s"), help="Time step.  [the deck's, cut where the integrator needs it]")
 @click.option("--steps", type=click.IntRange(min=1), help=f"Steps to go through.  [the deck's, at most {_STEPS}]")
 @click.option(
     "--per-class",
@@ -35,6 +37,7 @@ def command(
     deck: Path,
     include_directories: tuple[Path, ...],
     lenient: bool,
+    integrator: str,
     dt: float | None,
     steps: int | None,
     per_class: int,
@@ -47,21 +50,24 @@ def command(
     operating point is held fixed.  Exits 1 when the worst relative error is above the tolerance.
 
     \b
-    Example:
+    Examples:
       netc check-grad mif.cir --tol 1e-6
+      netc check-grad mif.cir --integrator bdf2
     """
     from netc.diagnostics import CheckFailed, NetcError
     from netc.runtime.gradients import check_gradients
     from netc.runtime.simulate import step_from_timing, steps_for
-    from netc.runtime.stability import analyse, engineering, substeps
+    from netc.runtime.stability import engineering, substeps
 
-    compilation = read_deck(deck, include_directories, lenient)
+    compilation = read_deck(deck, include_directories, lenient, integrator=integrator, step=dt)
     timing = compilation.circuit.timing
     if timing is None and (dt is None or steps is None):
         raise NetcError(f"{deck} has no .tran, so there is no time step", hint="add .tran, or pass --dt and --steps")
     step, end = step_from_timing(timing, dt, None if timing else dt)
     program = compilation.every_lane
-    step /= substeps(analyse(program), step)
+    for line in compilation.integration:
+        say(f"note: {line}")
+    step /= substeps(limits(compilation, integrator), step)
     count = steps or min(steps_for(end, step), _STEPS)
     found = check_gradients(program, steps=count, dt=step, seed=seed, per_class=per_class)
     say(f"{len(found.rows)} values, {count} steps of {engineering(step, 's')}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from netc.compiler import Compilation
+    from netc.runtime.stability import Stability
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -22,3 +27,12 @@ def integrator_option(command: _F) -> _F:
         show_default=True,
         help="How a step is taken; auto chooses by the circuit's time constants, measures the error and says so.",
     )(command)
+
+
+def limits(compilation: Compilation, integrator: str) -> Stability:
+    """Return what the integrator needs of the step; no limits at all for those that are stable at any step."""
+    from netc.discretise import INTEGRATORS
+    from netc.runtime.stability import Stability, analyse
+
+    reach = INTEGRATORS[integrator].reach if integrator in INTEGRATORS else math.inf
+    return analyse(compilation.continuous).reaching(reach) if math.isfinite(reach) else Stability(())

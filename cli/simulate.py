@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -27,7 +26,7 @@ from .common import (
     step_options,
     write_json,
 )
-from .integrators import integrator_option
+from .integrators import integrator_option, limits
 
 _NO_KERNEL = "use --backend auto or torch, or another --integrator"
 _ROWS = 1000  # internal steps whose signals are held at once, before those between two rows are dropped
@@ -89,12 +88,11 @@ def command(
     """
     import torch
 
-    from netc.discretise import INTEGRATORS
     from netc.measure import evaluate, observed
     from netc.report import waveforms
     from netc.runtime import automatic
     from netc.runtime.simulate import simulate, step_from_timing, steps_for
-    from netc.runtime.stability import Stability, analyse, engineering, remedy, report, substeps
+    from netc.runtime.stability import engineering, remedy, report, substeps
 
     if integrator == "auto" and backend == "cpp":
         raise NetcError("there is no fused kernel for steps that are chosen by their error", hint=_NO_KERNEL)
@@ -126,8 +124,7 @@ def command(
         for line in lines:
             say(f"note: {line}")
     else:
-        reach = INTEGRATORS[integrator].reach
-        stability = analyse(compilation.continuous).reaching(reach) if math.isfinite(reach) else Stability(())
+        stability = limits(compilation, integrator)
         parts = substeps(stability, step)
         for line in report(stability, step):
             say(f"note: {line}")

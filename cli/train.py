@@ -18,6 +18,7 @@ from .common import (
     read_deck,
     say,
 )
+from .integrators import integrator_option
 
 
 @click.command("train")
@@ -65,6 +66,7 @@ from .common import (
     show_default=True,
     help="PyTorch, or a fused C++ kernel (where a C++ compiler is present).",
 )
+@integrator_option
 @pass_option
 @cache_option
 @click.option("--device", default="cpu", show_default=True, help="A torch device.")
@@ -101,8 +103,20 @@ def command(
     chosen = TrainingOptions(learning_rate=lr, disable_passes=disable, **options)  # type: ignore[arg-type]  # click has checked the types
     chosen.check()
     directory = out or Path("runs") / f"{deck.stem}-{data_name}"
-    compilation = read_deck(deck, include_directories, lenient, disable=disable, cached=not no_cache)
+    compilation = read_deck(
+        deck,
+        include_directories,
+        lenient,
+        disable=disable,
+        cached=not no_cache,
+        integrator=chosen.integrator,
+        step=chosen.dt,
+    )
     say("compiled deck from cache" if compilation.from_cache else "deck compiled")
+    if chosen.integrator == "auto":
+        _ = compilation.program
+        for line in compilation.integration:
+            say(f"note: {line}")
     dataset = load(data_name, directory=data_dir, limit_train=limit_train, limit_test=limit_test)
     try:
         result = train(compilation, dataset, chosen, directory=directory, resume=resume)

@@ -204,10 +204,10 @@ class Compilation:
 
             found = plan(started, *step_from_timing(dae.timing, self._step, None if dae.timing else self._step))
             self.integration = found.lines
-            return self._optimised(found.system, disable=disable)
+            return _carrying(self._optimised(found.system, disable=disable), continuous)
         from netc.discretise import discretise
 
-        return self._optimised(discretise(started, self.integrator), disable=disable)
+        return _carrying(self._optimised(discretise(started, self.integrator), disable=disable), continuous)
 
     def _started(self, dae: Program, continuous: Program) -> Program:
         """Return ``dae`` starting where ``continuous``, the same circuit, has been brought to rest."""
@@ -237,25 +237,43 @@ class Compilation:
     def start(self, program: Program) -> Program:
         """Return ``program`` started at the operating point, unless ``uic`` says to start from given values."""
         from netc.lower import check_loops, check_rest, has_capacitor_loop, states_hold_the_start
-        from netc.runtime.operating_point import at_the_start, operating_point, with_initial
+        from netc.runtime.operating_point import at_the_start, operating_point, with_guesses, with_initial
 
         circuit = self.circuit
+        guesses = self._guesses(program)
+        program = with_guesses(program, guesses)
         if program.uic and has_capacitor_loop(circuit) and all(b.mode == "amplitude" for b in program.inputs):
             check_loops(circuit, _first_row(program))
         if program.uic or program.timing is None or not program.states:
-            return at_the_start(program, guess=self._guess)
+            return at_the_start(program, guess=guesses)
         check_rest(circuit)
         if not states_hold_the_start(circuit):
             settled = self._settled  # by lane: given initial values sort into other families than operating points
             started = with_initial(program, {b.name: [settled[lane] for lane in b.lanes] for b in program.dynamic})
-            return at_the_start(started, guess=self._guess)
+            return at_the_start(started, guess=guesses)
         held = {circuit.nets[n]: circuit.number(value) for n, (value, _) in circuit.initial_voltages.items()}
-        return with_initial(program, operating_point(program, held=held, guess=self._guess))
+        return with_initial(program, operating_point(program, held=held, guess=guesses))
 
     @property
     def _guess(self) -> dict[str, float]:
         """What ``.nodeset`` gives, volts by node."""
         return {self.circuit.nets[n]: self.circuit.number(value) for n, (value, _) in self.circuit.nodeset.items()}
+
+    def _guesses(self, program: Program) -> dict[str, float]:
+        """What ``.nodeset`` gives; where Newton's method finds nodes, all others as they are while it is held."""
+        from netc.lower import at_rest, lower
+        from netc.optimise import optimise
+        from netc.runtime.operating_point import iterates, operating_point, with_initial
+
+        given = self._guess
+        if not given or not iterates(program):
+            return given
+        held = replace(self.circuit, initial_voltages=self.circuit.nodeset, nodeset={}, diagnostics=[])
+        try:
+            rest = optimise(lower(at_rest(held)))
+            return _first_row(with_initial(rest, operating_point(rest))) | given
+        except NetcError:  # no more than a guess is at stake
+            return given
 
     @cached_property
     def _settled(self) -> dict[str, float]:
@@ -340,6 +358,25 @@ def _no_collection() -> Iterator[None]:
 
 def _starts_as_given(program: Program) -> bool:
     return program.uic or program.timing is None or not program.states
+
+
+def _carrying(program: Program, continuous: Program) -> Program:
+    """Return ``program`` with the search for its algebraic unknowns starting from those of ``continuous``."""
+    from netc.runtime.operating_point import with_initial
+
+    _, state = simulate(continuous, steps=0, dt=1.0)
+    known = {
+        lane: value
+        for block, values in zip(continuous.states, state, strict=True)
+        if block.carried
+        for lane, value in zip(block.lanes, values[0].tolist(), strict=True)
+    }
+    found = {
+        block.name: [known[lane] for lane in block.lanes]
+        for block in program.states
+        if block.carried and known.keys() >= set(block.lanes)
+    }
+    return with_initial(program, found)
 
 
 def _first_row(program: Program) -> dict[str, float]:

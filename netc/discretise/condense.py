@@ -54,19 +54,19 @@ def condense(program: Program, lanes: Collection[tuple[int, int]]) -> Program:
         blocks.append(AlgebraicBlock((unknown,), (residual,), None, (names,), (spans,)))
     states = []
     for block in moved.states:
-        index = kept.get(block.name)
-        if index is None:
+        stays = kept.get(block.name)
+        if stays is None:
             states.append(block)
-        elif len(index):
+        elif len(stays):
             states.append(
                 replace(
                     block,
-                    lanes=tuple(block.lanes[k] for k in index.array),
-                    spans=tuple(block.spans[k] for k in index.array)
+                    lanes=tuple(block.lanes[k] for k in stays.array),
+                    spans=tuple(block.spans[k] for k in stays.array)
                     if len(block.spans) == len(block.lanes)
                     else block.spans,
-                    initial=_picked(block.initial, index),
-                    derivative=_picked(block.derivative, index),
+                    initial=_picked(block.initial, stays),
+                    derivative=_picked(block.derivative, stays),
                 )
             )
     return replace(moved, states=tuple(states), algebraic=stage.ordered(blocks))

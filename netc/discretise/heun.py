@@ -13,14 +13,16 @@ from dataclasses import replace
 from netc.discretise import stage
 from netc.discretise.strategy import Integrator
 from netc.ir import build
-from netc.ir.nodes import TimeStep
+from netc.ir.nodes import Expr, TimeStep
 from netc.ir.program import Program
 
 
 def run(program: Program) -> Program:
     """Return the system that takes Heun's steps."""
     first = stage.now(program).derivatives
-    ahead = {x: build.add(x, build.mul(TimeStep(), k)) for x, k in zip(stage.leaves(program), first, strict=True)}
+    ahead: dict[Expr, Expr] = {
+        x: build.add(x, build.mul(TimeStep(), k)) for x, k in zip(stage.leaves(program), first, strict=True)
+    }
     second = stage.at(program, ahead, stage.later(), "end")
     return replace(
         program,

@@ -30,7 +30,7 @@ def solved_for(program: Program, weight: float, known: Known, name: str = "next"
         while label in taken:
             label += "_"
         after[block.name] = Unknown(label, block.size)
-    states = {State(block.name, block.size): after[block.name] for block in program.states}
+    states: dict[Expr, Expr] = {State(block.name, block.size): after[block.name] for block in program.states}
     found = stage.at(program, states, stage.later(), name)
     step = build.mul(weight, TimeStep())
     blocks = list(found.blocks)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from netc.discretise import stage
 from netc.discretise.strategy import Integrator
 from netc.ir import build
-from netc.ir.nodes import TimeStep
+from netc.ir.nodes import Expr, TimeStep
 from netc.ir.program import Program
 
 
@@ -26,7 +26,7 @@ def run(program: Program) -> Program:
     blocks = list(program.algebraic)
     for fraction, name in ((0.5, "middle"), (0.5, "middle_again"), (1.0, "end")):
         step = build.mul(fraction, TimeStep())
-        ahead = {x: build.add(x, build.mul(step, k)) for x, k in zip(leaves, slopes[-1], strict=True)}
+        ahead: dict[Expr, Expr] = {x: build.add(x, build.mul(step, k)) for x, k in zip(leaves, slopes[-1], strict=True)}
         found = stage.at(program, ahead, stage.later(fraction), name)
         blocks += found.blocks
         slopes.append(found.derivatives)

@@ -65,8 +65,8 @@ def model_error(
     first = int(times[0] > 0.0)
     try:
         found = on_grid(np.concatenate([np.zeros(first), times]), names)[first:]
-    except NetcError as error:
-        return ModelError(None, reason=error.diagnostics[0].message)
+    except NetcError as stopped:
+        return ModelError(None, reason=stopped.diagnostics[0].message)
     worst, node = 0.0, ""
     for column, name in enumerate(names):
         reference = waveforms.values[name]

@@ -110,7 +110,7 @@ def scaled(text: str, driven: Mapping[str, str], amplitudes: Sequence[float] | n
     if _PREFIX in text.lower():
         raise NetcError(f"the deck uses names that begin with {_PREFIX}, which netc needs for this comparison")
     lines = text.split("\n")
-    first_word = {}
+    first_word: dict[str, int] = {}
     depth = 0
     for number, line in enumerate(lines):
         word = line.split(None, 1)[0].lower() if line.strip() else ""

@@ -132,7 +132,7 @@ def _halved(evaluate: Evaluator, samples: Array, low: Array, high: Array, chosen
             value = _at(evaluate, middle)[np.arange(len(middle)), lane[here]]
             left = (value < target[here]) == side[here] if whole else np.sign(value) == np.sign(side[here])
             a[here], b[here] = np.where(left, middle, a[here]), np.where(left, b[here], middle)
-    return b
+    return np.asarray(b)
 
 
 def _merged(points: Array, more: Array, tstop: float) -> Array:

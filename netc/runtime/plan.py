@@ -60,7 +60,7 @@ def plan(dae: Program, dt: float, tstop: float) -> Plan:
         NetcError: where no way to take the steps stays finite.
     """
     continuous = solve_algebraic.run(dae)
-    stability = analyse(continuous)
+    stability = analyse(continuous, over_bounds=True)
     steps = min(steps_for(tstop, dt), _MOST_STEPS)
     truth = _truth(dae, np.arange(steps + 1) * dt)
     best: tuple[float, str, Program] | None = None

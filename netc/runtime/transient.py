@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from time import process_time
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,7 @@ def solve(
     *,
     wanted: float = WANTED,
     accepted: float = ACCEPTED,
+    inputs: Any = 1.0,
 ) -> Solution:
     """Return the signals ``observe`` at ``times`` (ascending, from 0) as exactly as ``wanted`` says.
 
@@ -70,11 +72,12 @@ def solve(
         observe: names of signals.
         wanted: estimated error at which the run is done.
         accepted: estimated error up to which there is a result.
+        inputs: amplitude of every input, or one for all.
 
     Raises:
         NetcError: where no solution can be followed, or the error stays above ``accepted``.
     """
-    system = System(program)
+    system = System(program, inputs=inputs)
     if system.size > LARGEST:
         raise NetcError(
             f"{system.size:,} states and nodes are more than the {LARGEST:,} that are solved at once",

@@ -78,6 +78,10 @@ class Compilation(Protocol):
         """What was emitted."""
 
     @property
+    def continuous(self) -> Program:
+        """The program with the circuit's own derivatives, whatever the integrator."""
+
+    @property
     def sources(self) -> Mapping[str, Sequence[str]]:
         """The lines of the deck and of every file it includes, by path; there once the program is."""
 

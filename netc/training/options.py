@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from netc.diagnostics import Diagnostics, NetcError, printable
+from netc.discretise import INTEGRATORS
 from netc.kernels.circuit import BACKENDS
 from netc.kernels.passes import ALL as KERNEL_PASSES
 from netc.optimise import OPTIONAL
@@ -42,6 +43,7 @@ class TrainingOptions:
         activity_nodes: globs of the nodes whose spikes are counted; see :func:`~netc.training.contract.membranes`.
         dtype: ``float32`` or ``float64``.
         device: a torch device.
+        integrator: what takes a step, one of :data:`netc.discretise.INTEGRATORS` or ``auto``.
         backend: ``auto`` (a fused kernel where there can be one), ``torch`` or ``cpp``.
         disable_passes: names of passes to leave out, of programs and of kernels.
     """
@@ -64,6 +66,7 @@ class TrainingOptions:
     dtype: str = "float32"
     device: str = "cpu"
     backend: str = "auto"
+    integrator: str = "euler"
     disable_passes: tuple[str, ...] = ()
 
     def check(self) -> None:
@@ -88,6 +91,8 @@ class TrainingOptions:
             found.error(f"--input-dropout must be at least 0 and below 1, not {self.input_dropout}")
         if self.schedule not in SCHEDULES:
             found.error(f"unknown schedule {self.schedule!r}", hint=f"one of {', '.join(SCHEDULES)}")
+        if self.integrator not in (*INTEGRATORS, "auto"):
+            found.error(f"unknown integrator {self.integrator!r}", hint=f"one of {', '.join(INTEGRATORS)}, auto")
         if self.backend not in BACKENDS:
             found.error(f"unknown backend {self.backend!r}", hint=f"one of {', '.join(BACKENDS)}")
         if self.dtype not in _DTYPES:

@@ -44,8 +44,10 @@ def resolve(timing: Timing | None, options: TrainingOptions) -> Steps:
     return Steps(count, dt)
 
 
-def check_stable(program: Program, dt: float) -> list[str]:
-    """Refuse a step that explicit Euler cannot take with the values as they stand.
+def check_stable(program: Program, dt: float, reach: float = 1.0) -> list[str]:
+    """Refuse a step that an explicit integrator cannot take with the values as they stand.
+
+    ``reach`` is the longest step it can take over that of explicit Euler.
 
     Returns:
         warnings: states that training could make unstable by moving values within their bounds.
@@ -55,12 +57,12 @@ def check_stable(program: Program, dt: float) -> list[str]:
     """
     if not program.states:
         return []
-    now = stability.analyse(program)
+    now = stability.analyse(program).reaching(reach)
     if now.broken(dt):
         raise NetcError(
             "; ".join(stability.report(now, dt)),
             hint=f"pass --dt {stability.engineering(now.limit / 2, 's').replace(' ', '')} or less, "
             "and as many more --steps",
         )
-    anywhere = stability.analyse(program, over_bounds=True)
+    anywhere = stability.analyse(program, over_bounds=True).reaching(reach)
     return [f"with trained values at their bounds, {line}" for line in stability.report(anywhere, dt)]

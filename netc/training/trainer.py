@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from netc.cache import DeckCache
 from netc.data import Dataset
 from netc.diagnostics import NetcError
+from netc.discretise import INTEGRATORS
 from netc.training import checkpoint, memory, timing
 from netc.training.contract import CircuitModule, Compilation, check_runnable, check_trainable, membranes
 from netc.training.engines import TorchEngine, choose
@@ -65,7 +67,7 @@ def train(
     reporter = Reporter(console)
     session = _session(compilation, dataset, options, check_trainable, reporter.say)
     config = _config(compilation, dataset, session)
-    for line in timing.check_stable(compilation.program, session.steps.dt):
+    for line in _stability(compilation, options, session.steps.dt):
         reporter.say(f"warning: {line}")
     if resume:
         state, warning = checkpoint.load(folder.directory)
@@ -174,6 +176,16 @@ def _session(
     steps = timing.resolve(program.timing, options)
     engine = choose(program, module, options, steps, notify, len(dataset.train_y))
     return Session(module, engine, dataset, options, steps, nodes)
+
+
+def _stability(compilation: Compilation, options: TrainingOptions, dt: float) -> list[str]:
+    """Return warnings of steps too long; raises :class:`NetcError` where they are so with the values as they stand."""
+    if options.integrator == "euler":
+        return timing.check_stable(compilation.program, dt)
+    strategy = INTEGRATORS.get(options.integrator)
+    if strategy is None or math.isinf(strategy.reach):
+        return []  # auto has tried its steps
+    return timing.check_stable(compilation.continuous, dt, strategy.reach)
 
 
 def _config(compilation: Compilation, dataset: Dataset, session: Session) -> dict[str, Any]:
@@ -333,6 +345,8 @@ def _compile_copy(
         disable=options.program_passes,
         dialect=str(deck.get("dialect", "ngspice")),
         cache=cache,
+        integrator=options.integrator,
+        step=options.dt,
     )
     if reporter is not None and compilation.from_cache:
         reporter.say("compiled deck from cache")
