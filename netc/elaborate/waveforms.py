@@ -232,7 +232,7 @@ _WAVEFORMS: dict[str, tuple[_Builder, int, int | None]] = {
 def ascending(shape_slots: tuple[int, int], values: tuple[Value, ...], scope: Scope, span: Span) -> tuple[Value, ...]:
     """Return the values of a PWL with equal times moved apart by next to nothing; report times that descend.
 
-    Two points at one time are a jump: the later of them counts from that time on.
+    Two points at one time are a jump: the earlier counts at that time, the later right after, as in ngspice.
     """
     first, end = shape_slots
     numbers = [scope.context.number(value) for value in values[first:end]]
@@ -241,8 +241,10 @@ def ascending(shape_slots: tuple[int, int], values: tuple[Value, ...], scope: Sc
         if later < earlier:
             scope.context.error(f"the times of PWL must ascend: {later:g} s follows {earlier:g} s", span)
             return values
-    for k in range(len(numbers) - 2, -1, -1):
+    for k in range(len(numbers) - 1):
         if numbers[k] >= numbers[k + 1]:
-            numbers[k] = numbers[k + 1] - _JUMP * max(abs(numbers[k + 1]), _SHORT)
-            result[first + k] = numbers[k]
+            short = _JUMP * max(abs(numbers[k]), _SHORT)
+            numbers[k] += short
+            numbers[k + 1] = numbers[k] + short
+            result[first + k : first + k + 2] = numbers[k : k + 2]
     return tuple(result)

@@ -22,6 +22,9 @@ from netc.lower.slopes import Slopes
 from netc.lower.topology import Forest
 from netc.lower.values import BlockNames, Values
 
+_LONGEST_PATH = 16
+"""Tree branches between two nets whose voltages are added one by one."""
+
 INPUT = "features"
 """Name of the one input block of a program."""
 
@@ -73,6 +76,7 @@ class Equations:
     branch_states: dict[int, State] = field(default_factory=dict)  # branch family -> inductor currents
     _under_way: set[int] = field(default_factory=set)  # branch families whose current is being built
     _voltage: dict[int, Expr] = field(default_factory=dict)
+    _across_tree: dict[int, Expr] = field(default_factory=dict)
     _current: dict[int, Expr] = field(default_factory=dict)
     _control: dict[int, Expr] = field(default_factory=dict)
     _injection: dict[int, Expr] = field(default_factory=dict)
@@ -183,27 +187,13 @@ class Equations:
         if not isinstance(node, Slot):
             return None
         branches = [self.circuit.branches[b] for b in family.branches]
-        place = self.families.net_place
         if node.kind == "value":
             return self.value(family, node.index)
         if node.kind == "voltage":
-            pairs = [b.voltages[node.index] for b in branches]
-            if family.in_tree and self._law_of(family).kind == "C" and pairs == [b.nets for b in branches]:
-                return self._own_state(family)
-            first, second = (place[n][0] for n in pairs[0])
-            return sub(
-                gather(self.voltage(first), self._net_lanes([a for a, _ in pairs])),
-                gather(self.voltage(second), self._net_lanes([b for _, b in pairs])),
-            )
+            return self.difference([b.voltages[node.index] for b in branches])
         controls = [b.currents[node.index] for b in branches]
         control, lanes = self.families.branch_place[controls[0]][0], self.families.branch_place
         return gather(self._control_current(control), Index([lanes[c][1] for c in controls]))
-
-    def _own_state(self, family: BranchFamily) -> Expr:
-        """Voltages across capacitors in the tree: they are states, whatever the nets at their ends are."""
-        end = self._child_end(family)
-        state = gather(self.net_states[family.pins[end]], self._child_lanes(family))
-        return state if end == 0 else neg(state)
 
     def _drive(self, family: BranchFamily, value: Expr) -> Expr:
         if family.branches[0] not in self._driven:
@@ -226,8 +216,57 @@ class Equations:
             else:
                 parents = [self.forest.parent[n] for n in family.nets]
                 above = gather(self.voltage(self.families.net_place[parents[0]][0]), self._net_lanes(parents))
-                self._voltage[number] = add(above, self._across(family))
+                self._voltage[number] = add(above, self._tree_voltage(family))
         return self._voltage[number]
+
+    def _tree_voltage(self, family: NetFamily) -> Expr:
+        if family.number not in self._across_tree:
+            self._across_tree[family.number] = self._across(family)
+        return self._across_tree[family.number]
+
+    def difference(self, pairs: list[tuple[int, int]]) -> Expr:
+        """Lanes of the voltages between pairs of nets of the same families.
+
+        Where tree branches lead from one to the other their voltages alone count: that across a capacitor is a state,
+        even where the potential of both its ends is unknown.
+        """
+        path = self._path_between(pairs)
+        if path is None:
+            place = self.families.net_place
+            first, second = (
+                gather(self.voltage(place[nets[0]][0]), self._net_lanes(nets))
+                for nets in ([a for a, _ in pairs], [b for _, b in pairs])
+            )
+            return sub(first, second)
+        result: Expr = ZERO
+        for sign, nets in path:
+            family = self.families.nets[self.families.net_place[nets[0]][0]]
+            across = gather(self._tree_voltage(family), self._net_lanes(nets))
+            result = add(result, across) if sign > 0 else sub(result, across)
+        return result
+
+    def _path_between(self, pairs: list[tuple[int, int]]) -> list[tuple[int, list[int]]] | None:
+        """Return the nets whose tree branches lead from each first net up (+1) and down (-1) to each second one.
+
+        ``None`` where they only meet at ground, or where the lanes' paths are not alike.
+        """
+        found: list[list[tuple[int, int]]] = []
+        place = self.families.net_place
+        for first, second in pairs:
+            up, down = self.forest.path_to_root(first), self.forest.path_to_root(second)
+            roots = [self.forest.parent[path[-1]] if path else net for path, net in ((up, first), (down, second))]
+            if roots[0] != roots[1] or len(up) + len(down) > _LONGEST_PATH:
+                return None
+            meet = roots[0]
+            while up and down and up[-1] == down[-1]:
+                meet = up.pop()
+                down.pop()
+            if meet == 0:
+                return None
+            found.append([(1, net) for net in up] + [(-1, net) for net in down])
+            if [(s, place[n][0]) for s, n in found[-1]] != [(s, place[n][0]) for s, n in found[0]]:
+                return None
+        return [(sign, [path[k][1] for path in found]) for k, (sign, _) in enumerate(found[0])]
 
     def _root(self, family: NetFamily) -> Expr:
         """A potential that Kirchhoff's current law fixes."""
@@ -365,11 +404,7 @@ class Equations:
 
     def branch_voltage(self, family: BranchFamily) -> Expr:
         """Lanes of the voltages across a family of branches, first net minus second."""
-        ends = []
-        for end, pin in enumerate(family.pins):
-            lanes = self._net_lanes([self.circuit.branches[b].nets[end] for b in family.branches])
-            ends.append(gather(self.voltage(pin), lanes))
-        return sub(ends[0], ends[1])
+        return self.difference([self.circuit.branches[b].nets for b in family.branches])
 
     def injection(self, number: int) -> Expr:
         """Lanes of the current that branches outside the forest push into the subtrees below these nets."""

@@ -154,7 +154,8 @@ class _Job:
         (self.folder / "deck.cir").write_text(self.text, encoding="utf-8")
         scripts = self.folder / "scripts"
         scripts.mkdir()
-        (scripts / "spinit").write_text("* no settings but ngspice's own\n", encoding="ascii")
+        settings = ["* no settings but ngspice's own", *(f"codemodel {path}" for path in self.installation.code_models)]
+        (scripts / "spinit").write_text("\n".join(settings) + "\n", encoding="utf-8")
         output = self.folder / "said.txt"
         with output.open("wb") as sink:
             try:

@@ -29,6 +29,7 @@ INSTALL_HINT = (
 
 _BINARIES = ("usr/bin/ngspice", "bin/ngspice")
 _LIBRARIES = ("usr/lib/*/libngspice.so*", "usr/lib/libngspice.so*", "lib/libngspice.so*")
+_CODE_MODELS = ("spice2poly.cm", "analog.cm")
 _LIBRARY_FOLDERS = ("usr/lib", "usr/lib/*-linux-*", "lib")
 
 
@@ -38,7 +39,7 @@ class Installation:
 
     ``executable`` and ``library`` are paths (the library may be a bare name the loader resolves), ``version`` is
     what ``ngspice -v`` says, ``pyspice`` the version of the installed PySpice, ``library_folders`` what the loader
-    must search besides its own folders.
+    must search besides its own folders, ``code_models`` the files that hold POLY and TABLE.
     """
 
     executable: str | None
@@ -46,6 +47,7 @@ class Installation:
     version: str | None
     pyspice: str | None
     library_folders: tuple[str, ...] = ()
+    code_models: tuple[str, ...] = ()
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -77,7 +79,15 @@ def find_ngspice() -> Installation:
     except importlib.metadata.PackageNotFoundError:
         pyspice = None
     version = _version(executable, library_folders) if executable else None
-    return Installation(executable, library, version, pyspice, library_folders)
+    return Installation(executable, library, version, pyspice, library_folders, _code_models(executable))
+
+
+def _code_models(executable: str | None) -> tuple[str, ...]:
+    if executable is None:
+        return ()
+    prefix = Path(executable).resolve().parents[1]
+    found = (_first([prefix], [f"lib/*/ngspice/{name}", f"lib/ngspice/{name}"]) for name in _CODE_MODELS)
+    return tuple(path for path in found if path is not None and not any(c.isspace() for c in path))
 
 
 def require_engine(installation: Installation, engine: str) -> tuple[str, ...]:

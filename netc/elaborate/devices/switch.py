@@ -2,8 +2,9 @@
 
 ngspice jumps between RON and ROFF: on above VT + VH, off below VT - VH, and between the two as before.  netc gives the
 resistance R = ROFF (RON / ROFF)^x, which a gradient can pass through.  Without hysteresis x goes from 0 to 1 along
-3 u^2 - 2 u^3 over a thousandth of VT around VT.  With hysteresis x is a state that moves to 1 above VT + VH, to 0 below
-VT - VH, and rests between, with the time constant of a step of ``.tran``; so it follows within about that time.
+3 u^2 - 2 u^3 over a thousandth of VT around VT; call that s(v - VT).  With hysteresis a state y remembers: it moves to
+1 above VT + VH, to 0 below VT - VH, with the time constant of a step of ``.tran``, and rests between, and
+x = max(s(v - VT - VH), min(y, s(v - VT + VH))).
 """
 
 from __future__ import annotations
@@ -34,14 +35,17 @@ def _expand(assembly: Assembly) -> None:
             assembly.context.error(f"{name}= of a switch must be above 0 ohms", assembly.prepared.model.span)
             assembly.good = False
             return
+    width = _WIDTH * max(abs(assembly.number(threshold)), _SCALE[assembly.prepared.card.kind])
     form = Form()
     if assembly.number(hysteresis) == 0:
-        width = _WIDTH * max(abs(assembly.number(threshold)), _SCALE[assembly.prepared.card.kind])
         share = _smooth(sub(_control(assembly, form), form.value(threshold)), width)
     else:
-        share = form.current(_memory(assembly, threshold, hysteresis, started_on))
+        memory = form.current(_memory(assembly, threshold, hysteresis, started_on))
         if started_on:
-            share = add(1.0, share)
+            memory = add(1.0, memory)
+        control, middle, half = _control(assembly, form), form.value(threshold), form.value(hysteresis)
+        below = _smooth(sub(control, sub(middle, half)), width)
+        share = binary("max", _smooth(sub(control, add(middle, half)), width), binary("min", memory, below))
     first, second = assembly.nodes[:2]
     on, off = unary("log", form.value(model["ron"])), unary("log", form.value(model["roff"]))
     conductance = unary("exp", sub(mul(share, sub(off, on)), off))
