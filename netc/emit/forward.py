@@ -252,9 +252,14 @@ class Forward(Stages):
             "# the time loop (steps, batch, lanes), some steps at a time, layer after layer",
             "def advance(first, last, state):",
             *(f"    {line}" for line in body),
-            f"    return {_tuple(states)}, {_tuple(wanted)}",
+            "    return (",
+            f"        {_tuple(states)},",
+            f"        {_tuple(wanted)},",
+            "    )",
             "",
-            f"{_targets([_tuple(states), _tuple(rows)])} = stretches(self, advance, steps, {_tuple(states)})",
+            f"{_tuple(states)}, {_tuple(rows)} = stretches(",
+            f"    self, advance, steps, {_tuple(states)}",
+            ")",
         ]
 
     def _given(self, expr: Expr) -> bool:
