@@ -78,12 +78,19 @@ def bounds_of(expressions: Sequence[Expr], environment: Mapping[Expr, Any]) -> l
 
     def of(node: Expr) -> Interval:
         found = known.get(id(node))
+        if found is None and node not in environment:
+            visit(node)  # a part of something whose bounds were given
+            return known[id(node)]
         return tidied(node, environment[node]) if found is None else found
 
+    def visit(*roots: Expr) -> None:
+        for node in postorder(*roots, known=environment):
+            if id(node) not in known:
+                found = _leaf(node)
+                tidied(node, _rule(node, of) if found is None else found)
+
     with np.errstate(all="ignore"):
-        for node in postorder(*expressions, known=environment):
-            found = _leaf(node)
-            tidied(node, _rule(node, of) if found is None else found)
+        visit(*expressions)
         return [of(e) for e in expressions]
 
 
