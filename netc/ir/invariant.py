@@ -34,11 +34,11 @@ def state_box(program: Program, environment: Mapping[Expr, Any] | None = None) -
         environment: bounds of parameters, inputs and time; those of :func:`environment_of` when ``None``.
     """
     around = dict(environment_of(program) if environment is None else environment)
-    leaves = {block.name: State(block.name, block.size) for block in program.states}
-    around |= unmoved([block.derivative for block in program.states], around, set(leaves.values()))
+    leaves = {block.name: State(block.name, block.size) for block in program.dynamic}
+    around |= unmoved([block.derivative for block in program.dynamic], around, set(leaves.values()))
     groups: dict[str, list[Array]] = {}
     level: dict[str, tuple[Array, Array]] = {}
-    for block in program.states:
+    for block in program.dynamic:
         low, high = (np.broadcast_to(x, (block.size,)) for x in bounds(block.initial, around))
         lower, upper = np.argmax(low[:, None] >= _LOWER, axis=1), np.argmax(high[:, None] <= _UPPER, axis=1)
         pattern = dependence(block.derivative, leaves[block.name])
@@ -54,7 +54,7 @@ def state_box(program: Program, environment: Mapping[Expr, Any] | None = None) -
     changed = True
     while changed:
         changed = False
-        for block in program.states:
+        for block in program.dynamic:
             bounded = [np.isfinite(face) for face in box(block.name)]
             if not np.any(bounded):
                 continue

@@ -96,7 +96,7 @@ def _couplings(program: Program) -> Iterator[str]:
 def _time_constants(program: Program, stability: Stability) -> Iterator[str]:
     """The fastest lane of each array of states, fastest array first."""
     first, worst = 0, []
-    for block in program.states:
+    for block in program.dynamic:
         lanes = stability.states[first : first + block.size]
         worst.append((min(lanes, key=lambda s: (s.euler_limit, s.time_constant)), block.size))
         first += block.size

@@ -10,8 +10,9 @@ import numpy as np
 from scipy import sparse
 
 from netc.ir.derivative import tangents
+from netc.ir.implicit import Newton
 from netc.ir.interpret import evaluate
-from netc.ir.nodes import Expr, Input, Parameter, State, Time, Unknown
+from netc.ir.nodes import Expr, Input, Parameter, State, Time, TimeStep, Unknown, postorder
 from netc.ir.program import Program
 from netc.ir.sparsity import column_groups, dependence
 
@@ -22,7 +23,10 @@ _SEEDED_VALUES = 20_000_000
 
 
 class Linearisation:
-    """``f(x)`` and ``J = df/dx`` of all states of a program, one after the other, at fixed time and inputs.
+    """``f(x)`` and ``J = df/dx`` of all dynamic states of a program, one after the other, at fixed time and inputs.
+
+    Values carried from step to step, where Newton's method starts, stand still; :meth:`carry` brings them to those
+    of a point.
 
     Columns of ``J`` that share no row are seeded together (Curtis, Powell and Reid 1974), so a circuit of cells
     that do not read each other costs as many tangents as a cell has states.
@@ -40,10 +44,11 @@ class Linearisation:
         if program.algebraic:
             raise ValueError("the algebraic blocks have to be solved first")
         self.program = program
-        self.leaves = tuple(State(block.name, block.size) for block in program.states)
-        self.names = tuple(lane for block in program.states for lane in block.lanes)
+        self.blocks = program.dynamic
+        self.leaves = tuple(State(block.name, block.size) for block in self.blocks)
+        self.names = tuple(lane for block in self.blocks for lane in block.lanes)
         self._ends = np.cumsum([leaf.size for leaf in self.leaves], dtype=np.int64)
-        self._around: dict[Expr, Array] = {Time(): np.array([time])}
+        self._around: dict[Expr, Array] = {Time(): np.array([time]), TimeStep(): np.ones(1)}
         for block in program.parameters:
             value = np.asarray((values or {}).get(block.name, block.values), dtype=np.float64)
             self._around[Parameter(block.name, len(value))] = value
@@ -51,7 +56,12 @@ class Linearisation:
         for inlet in program.inputs:
             self._around[Input(inlet.name, inlet.size)] = driven[None, : inlet.size]
             driven = driven[inlet.size :]
-        self._derivatives = tuple(block.derivative for block in program.states)
+        self._derivatives = tuple(block.derivative for block in self.blocks)
+        self._carried = tuple(block for block in program.states if block.carried)
+        self._full = dict(self._around)
+        starts = evaluate([b.initial for b in self._carried], self._around)
+        for held, start in zip(self._carried, starts, strict=True):
+            self._around[State(held.name, held.size)] = np.broadcast_to(start, (1, held.size))
 
     @property
     def size(self) -> int:
@@ -60,7 +70,7 @@ class Linearisation:
 
     def initial(self) -> Array:
         """Return the initial values of all states, ``(size,)``."""
-        return self._joined(evaluate([block.initial for block in self.program.states], self._around))
+        return self._joined(evaluate([block.initial for block in self.blocks], self._around))
 
     def split(self, x: Array) -> dict[str, Array]:
         """Return ``x`` as arrays by state block name."""
@@ -69,6 +79,43 @@ class Linearisation:
     def rate_of_change(self, x: Array) -> Array:
         """Return ``f(x)``, ``(size,)``, in units of each state per second."""
         return self._joined(evaluate(self._derivatives, self._environment(x)))
+
+    def carried(self, x: Array) -> dict[str, Array]:
+        """Return what the carried values become at ``x``, by block name; NaN where Newton's method fails."""
+        environment = self._environment(x)
+        found = evaluate([block.derivative for block in self._carried], environment)
+        return {
+            block.name: (environment[State(block.name, block.size)] + move)[0]
+            for block, move in zip(self._carried, found, strict=True)
+        }
+
+    def carry(self, values: Mapping[str, Array]) -> None:
+        """Let Newton's method start from these values of carried blocks; those that are not finite stay."""
+        for block in self._carried:
+            leaf = State(block.name, block.size)
+            new = np.asarray(values.get(block.name, self._around[leaf]), dtype=np.float64)
+            self._around[leaf] = np.where(np.isfinite(new), new, self._around[leaf]).reshape(1, -1)
+
+    @property
+    def carrying(self) -> dict[str, Array]:
+        """The values of carried blocks that Newton's method starts from, by block name."""
+        return {block.name: self._around[State(block.name, block.size)][0] for block in self._carried}
+
+    def drive(self, fraction: float) -> None:
+        """Let sources and inputs have this fraction of their voltages and currents."""
+        leaves: list[Expr] = [Input(inlet.name, inlet.size) for inlet in self.program.inputs]
+        for block in self.program.parameters:
+            if block.role == "source" and block.unit in ("V", "A"):
+                leaves.append(Parameter(block.name, len(block.values)))
+        for leaf in leaves:
+            self._around[leaf] = self._full[leaf] * fraction
+
+    def solutions(self, x: Array) -> dict[Newton, Array]:
+        """Return what Newton's method finds at ``x``, by the expressions that stand for it."""
+        roots = (*self._derivatives, *(block.derivative for block in self._carried))
+        nodes = [n for n in postorder(*roots) if isinstance(n, Newton)]
+        found = evaluate(nodes, self._environment(x))
+        return {node: value.reshape(-1)[-node.size :] for node, value in zip(nodes, found, strict=True)}
 
     def jacobian(self, x: Array) -> Array:
         """Return ``J(x)``, ``(size, size)``, ``J[k, l] = d f_k / d x_l`` in SI units."""

@@ -1,6 +1,7 @@
 """The operating point: the states at which nothing moves at time 0, what ``.tran`` without ``uic`` starts from.
 
-Capacitors are open, inductors are shorts: in the states that is simply ``f(x, t=0) = 0``.
+Capacitors are open, inductors are shorts: in the states that is simply ``f(x, t=0) = 0``.  What Newton's method finds
+inside ``f`` (nodes without capacitance, on circuits that are not linear) is followed from point to point.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from netc.diagnostics import Diagnostic, NetcError, Severity
-from netc.ir.nodes import Parameter
+from netc.ir import build
+from netc.ir.implicit import Newton
+from netc.ir.nodes import Const, Expr, Parameter, State, postorder
 from netc.ir.program import ParameterBlock, Program
+from netc.optimise.rewriting import rewritten
 from netc.runtime.linearise import Linearisation
 
 Array = np.ndarray[Any, np.dtype[Any]]  # float64
@@ -25,6 +29,7 @@ _NEWTON_STEPS = 60
 _PSEUDO_STEPS = 400
 _RELATIVE = 1e-9
 _ABSOLUTE = 1e-12
+_FIRST_FRACTION, _LEAST_FRACTION = 0.1, 1e-5
 _RANK = 1e-11
 """Singular values below this share of the largest count as 0 (rows and columns are scaled to 1 first)."""
 
@@ -39,18 +44,21 @@ def operating_point(
     """Return the states at which ``f(x, t=0) = 0`` with the program's own parameters.
 
     Damped Newton from the initial values; where that fails, implicit Euler with a growing step follows the
-    circuit to rest (pseudo-transient continuation, Kelley and Keyes 1998), and Newton finishes.  Each Newton
-    step is the shortest one, so a state that nothing moves or holds, such as the memory of an ideal device at
-    zero volts, keeps its initial value.
+    circuit to rest (pseudo-transient continuation, Kelley and Keyes 1998: what a conductance from every state to
+    where it is, made smaller and smaller, is to other simulators), and Newton finishes; where that fails too, the
+    sources are raised from nothing to their values, each point the start for the next.  Each Newton step is the
+    shortest one, so a state that nothing moves or holds, such as the memory of an ideal device at zero volts, keeps
+    its initial value.
 
     Args:
         program: without algebraic blocks.
         held: values of states by lane name (``.ic``), which stay as they are.
-        guess: values of states by lane name (``.nodeset``) from which the search starts; other names are passed over.
+        guess: values of states and of what Newton's method finds, by lane name (``.nodeset``), from which the search
+            starts; other names are passed over.
         inputs: value of each input or one number for all; ``None`` means 1, the deck's own sources.
 
     Returns:
-        Arrays ``(lanes,)`` by name of state block, SI units.
+        Arrays ``(lanes,)`` by name of state block, SI units; carried blocks have the values found there.
 
     Raises:
         NetcError: for a held name that is no state, more than :data:`LARGEST` states, or where no operating point
@@ -67,21 +75,81 @@ def operating_point(
     free = np.ones(linear.size, dtype=bool)
     if guess:
         start = np.array([guess.get(name, value) for name, value in zip(linear.names, start.tolist(), strict=True)])
+        linear.carry(_guessed(linear, guess))
     for name, value in (held or {}).items():
         places = [k for k, lane in enumerate(linear.names) if lane == name]
         if not places:
             raise NetcError(f"{name!r} is held by .ic but is no state", hint="give .ic to nodes with a capacitor")
         start[places] = value
         free[places] = False
-    if not free.any():
-        return linear.split(start)
     with np.errstate(all="ignore"):
         found, point = _newton(linear, start, free)
-        if not found:
+        if not found and free.any():
             found, point = _newton(linear, _relax(linear, start, free), free)
+        if not found:
+            found, point = _raise_sources(linear, start, free)
     if not found:
         raise _not_found(linear, point, free)
-    return linear.split(point)
+    return linear.split(point) | linear.carried(point)
+
+
+def at_the_start(program: Program, *, guess: Mapping[str, float] | None = None, inputs: Any = None) -> Program:
+    """Return ``program`` with what Newton's method finds consistent with the initial values of its states.
+
+    Where that is found from a cold start, as a run does by itself, the program is left as it is.
+
+    Args:
+        program: without algebraic blocks.
+        guess: values by lane name (``.nodeset``) from which the search starts.
+        inputs: value of each input or one number for all; ``None`` means 1, the deck's own sources.
+
+    Raises:
+        NetcError: where no solution is found.
+    """
+    if not any(block.carried for block in program.states):
+        return program
+    linear = Linearisation(program, inputs=1.0 if inputs is None else inputs)
+    start = linear.initial()
+    known = _guessed(linear, guess or {})
+    linear.carry(known)
+    fixed = np.zeros(linear.size, dtype=bool)
+    with np.errstate(all="ignore"):
+        found, _ = _newton(linear, start, fixed)
+        if found and not known:
+            return program
+        if not found and not _raise_sources(linear, start, fixed)[0]:
+            raise _not_found(linear, start, fixed)
+        return with_initial(program, linear.carried(start))
+
+
+def iterates(program: Program) -> bool:
+    """Whether Newton's method finds anything in ``program``."""
+    roots = [block.derivative for block in program.states] + [o.value for o in program.observables]
+    return any(isinstance(node, Newton) for node in postorder(*roots))
+
+
+def with_guesses(program: Program, guess: Mapping[str, float]) -> Program:
+    """Return ``program`` with Newton's method starting from ``guess`` (by lane name) where nothing is carried."""
+
+    def moved(node: Expr) -> Expr | None:
+        if not isinstance(node, Newton) or not any(name in guess for name in node.names):
+            return None
+        if any(isinstance(inner, State) for inner in postorder(node.guess)):
+            return None
+        start = build.concat([Const(guess.get(name, 0.0)) for name in node.names])
+        return Newton(node.step, node.systems, node.names, start, node.operands)
+
+    return rewritten(program, moved) if guess else program
+
+
+def _guessed(linear: Linearisation, guess: Mapping[str, float]) -> dict[str, Array]:
+    """Values to start Newton's method from: those of blocks of which a lane is guessed."""
+    found = {}
+    for block in linear.program.states:
+        if block.carried and any(lane in guess for lane in block.lanes):
+            now = linear.carrying[block.name].tolist()
+            found[block.name] = np.array([guess.get(lane, v) for lane, v in zip(block.lanes, now, strict=True)])
+    return found
 
 
 def with_initial(program: Program, point: Mapping[str, Any]) -> Program:
@@ -120,6 +188,10 @@ def _newton(linear: Linearisation, start: Array, free: Array) -> tuple[bool, Arr
     x = start.copy()
     f = linear.rate_of_change(x)
     for _ in range(_NEWTON_STEPS):
+        inner = linear.carried(x)
+        if not free.any():
+            return bool(all(np.isfinite(v).all() for v in (f, *inner.values()))), x
+        linear.carry(inner)
         jacobian = linear.jacobian(x)[np.ix_(free, free)]
         if not (np.isfinite(f).all() and np.isfinite(jacobian).all()):
             return False, x
@@ -143,6 +215,30 @@ def _newton(linear: Linearisation, start: Array, free: Array) -> tuple[bool, Arr
             return at_rest, x
         x, f = trial, f_trial
     return False, x
+
+
+def _raise_sources(linear: Linearisation, start: Array, free: Array) -> tuple[bool, Array]:
+    """Newton at a growing fraction of the sources' values: whether it came to the whole, and where it ended."""
+    x, inner = start.copy(), linear.carrying
+    reached, step = 0.0, _FIRST_FRACTION
+    linear.drive(0.0)
+    linear.carry({name: np.zeros_like(value) for name, value in inner.items()})
+    found, point = _newton(linear, start, free)
+    if found:
+        x, inner = point, linear.carried(point)
+    while found and reached < 1.0:
+        fraction = min(1.0, reached + step)
+        linear.drive(fraction)
+        linear.carry(inner)
+        done, point = _newton(linear, x, free)
+        if done:
+            x, inner, reached, step = point, linear.carried(point), fraction, 2.0 * step
+        else:
+            step /= 4.0
+            found = step >= _LEAST_FRACTION
+    linear.drive(1.0)
+    linear.carry(inner)
+    return found, x
 
 
 def _relax(linear: Linearisation, start: Array, free: Array) -> Array:
@@ -197,9 +293,20 @@ def _shortest_solution(matrix: Array, right: Array) -> Array:
 
 
 def _not_found(linear: Linearisation, point: Array, free: Array) -> NetcError:
+    lost = [n for node, v in linear.solutions(point).items() for n, x in zip(node.names, v, strict=True) if np.isnan(x)]
+    if lost:
+        places = [
+            (lane, b.spans[min(k, len(b.spans) - 1)])
+            for b in linear.program.states
+            if b.carried and b.spans
+            for k, lane in enumerate(b.lanes)
+        ]
+        message = f"no operating point was found: the equations of {_listed(lost)} have no solution near the start"
+        hint = "give .nodeset or .ic for these nodes, or a capacitor to ground"
+        return NetcError([Diagnostic(Severity.ERROR, message, dict(places).get(lost[0]), hint)])
     f = np.where(free, np.abs(linear.rate_of_change(point)), 0.0)
     worst = int(np.argmax(np.where(np.isnan(f), np.inf, f / np.maximum(np.abs(point), 1e-3))))
-    blocks = [(block, lane) for block in linear.program.states for lane in range(block.size)]
+    blocks = [(block, lane) for block in linear.blocks for lane in range(block.size)]
     block, lane = blocks[worst]
     span = block.spans[lane] if lane < len(block.spans) else None
     return NetcError(
@@ -212,3 +319,8 @@ def _not_found(linear: Linearisation, point: Array, free: Array) -> NetcError:
             )
         ]
     )
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -147,7 +147,7 @@ def simulate(
             found, state = module(
                 count * substeps, dt / substeps, part, observe=names, state=state, first_step=start * substeps
             )
-            _check(found, state, names, module.STATES, start * substeps, dt / substeps, advice)
+            _check(found, state, names, module, start * substeps, dt / substeps, advice)
             kept = found[::substeps]
             rows.append(kept if start + count == total else kept[:-1])
     times = np.arange(total + 1, dtype=np.float64) * dt
@@ -165,7 +165,7 @@ def _check(
     found: torch.Tensor,
     state: Sequence[torch.Tensor],
     names: Sequence[str],
-    states: Any,
+    module: Any,
     first: int,
     dt: float,
     advice: str | None,
@@ -177,7 +177,7 @@ def _check(
     else:
         bad = [
             (lanes, ~(block.abs() <= RUNAWAY).all(0))
-            for block, (_, lanes) in zip(state, states.values(), strict=True)
+            for block, (_, lanes) in zip(state, module.STATES.values(), strict=True)
             if not bool((block.abs() <= RUNAWAY).all())
         ]
         if not bad:
@@ -185,6 +185,16 @@ def _check(
         lanes, where = bad[0]
         row, name = len(found) - 1, lanes[int(where.nonzero()[0])]
     step = first + row
+    lost = found[row].isnan().any(0)
+    iterated = getattr(module, "ITERATED", ())
+    # what grows beyond all bounds is large before it is no number; what has no solution is none at once
+    if iterated and bool(lost.any()) and bool((lost | fine[row].all(0)).all()):
+        missing = [n for n, gone in zip(names, lost.tolist(), strict=True) if gone and n in iterated] or list(iterated)
+        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise NetcError(
+            f"Newton's method does not converge at step {step} (t = {step * dt:g} s) for {listed}",
+            hint="use a smaller --dt, so that less changes in a step, or give these nodes a capacitor to ground",
+        )
     raise NetcError(
         f"the simulation diverges at step {step} (t = {step * dt:g} s) at node {name}",
         hint=(f"{advice}; " if advice else "")

@@ -109,14 +109,15 @@ def analyse(
     linear = Linearisation(program, inputs=inputs[1], values=values)
     around = environment_of(program, values=values, over_bounds=over_bounds, inputs=inputs)
     box = state_box(program, around)
-    leaves = {block.name: State(block.name, block.size) for block in program.states}
+    leaves = {block.name: State(block.name, block.size) for block in program.dynamic}
     around |= {leaf: box[name] for name, leaf in leaves.items()}
     start = linear.initial()
     point = dict(environment_of(program, values=values, inputs=(inputs[1], inputs[1])))
     point |= {leaves[name]: (part, part) for name, part in linear.split(start).items()}
+    point |= {node: (found, found) for node, found in linear.solutions(start).items()}
 
-    slopes = [_diagonal_bounds(block.derivative, leaves[block.name], around) for block in program.states]
-    nominal = [_diagonal_bounds(block.derivative, leaves[block.name], point) for block in program.states]
+    slopes = [_diagonal_bounds(block.derivative, leaves[block.name], around) for block in program.dynamic]
+    nominal = [_diagonal_bounds(block.derivative, leaves[block.name], point) for block in program.dynamic]
     low, high = (np.concatenate([np.zeros(0), *(s[k] for s in slopes)]) for k in (0, 1))
     start_low, start_high = (np.concatenate([np.zeros(0), *(s[k] for s in nominal)]) for k in (0, 1))
     estimate = ~(np.isfinite(low) & np.isfinite(high))
@@ -257,4 +258,4 @@ def _eigenvalue_limits(jacobian: Any, names: tuple[str, ...], program: Program) 
 
 def _signals(program: Program) -> tuple[str, ...]:
     nodes = {lane for block in program.observables if block.unit == "V" for lane in block.lanes}
-    return tuple(f"v({lane})" if lane in nodes else lane for block in program.states for lane in block.lanes)
+    return tuple(f"v({lane})" if lane in nodes else lane for block in program.dynamic for lane in block.lanes)
