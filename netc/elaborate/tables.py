@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from netc.ir.build import ZERO, add, binary, div, mul, sub, unary
 from netc.ir.nodes import Columns, Const, Expr, Interpolate
@@ -30,13 +31,16 @@ def rounded(x: Expr, xs: Sequence[Expr], ys: Sequence[Expr]) -> Expr:
     """Return the lines through the points, held at the ends, with corners rounded as ngspice rounds ``TABLE``.
 
     XSPICE replaces the corner at x_k by a parabola on x_k - d .. x_k + d, d a tenth of the shorter of the two lines
-    there.  It lies above the lines by (s_after - s_before) / (4 d) * max(d - |x - x_k|, 0)^2.
+    there (at an end, of the one line).  It differs from the lines by
+    (slope after - slope before) / (4 d) * max(d - |x - x_k|, 0)^2.
     """
     result: Expr = Interpolate(x, Columns(*xs), Columns(*ys))
-    for k in range(1, len(xs) - 1):
-        before, after = sub(xs[k], xs[k - 1]), sub(xs[k + 1], xs[k])
-        reach = mul(_ROUNDED_SHARE, binary("min", before, after))
-        bend = sub(div(sub(ys[k + 1], ys[k]), after), div(sub(ys[k], ys[k - 1]), before))
-        inside = binary("max", sub(reach, unary("abs", sub(x, xs[k]))), ZERO)
+    lengths = [sub(later, earlier) for earlier, later in pairwise(xs)]
+    slopes = [div(sub(later, earlier), length) for (earlier, later), length in zip(pairwise(ys), lengths, strict=True)]
+    for k, at in enumerate(xs):
+        around = lengths[max(k - 1, 0) : k + 1]
+        reach = mul(_ROUNDED_SHARE, around[0] if len(around) == 1 else binary("min", *around))
+        bend = sub(slopes[k] if k < len(slopes) else ZERO, slopes[k - 1] if k else ZERO)
+        inside = binary("max", sub(reach, unary("abs", sub(x, at))), ZERO)
         result = add(result, mul(div(bend, mul(4.0, reach)), mul(inside, inside)))
     return result

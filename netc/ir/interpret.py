@@ -279,7 +279,8 @@ def _solve(node: Solve, matrix: Array, b: Array) -> Array:
     try:
         if matrix.ndim == 2:
             return np.linalg.solve(matrix, b.T).T
-        return np.linalg.solve(matrix, np.broadcast_to(b, matrix.shape[:-1])[..., None])[..., 0]
+        right = np.broadcast_to(b, (*np.broadcast_shapes(matrix.shape[:-2], b.shape[:-1]), node.size))
+        return np.linalg.solve(matrix, right[..., None])[..., 0]
     except np.linalg.LinAlgError:  # one singular matrix must not spoil the others
         lead = np.broadcast_shapes(matrix.shape[:-2], b.shape[:-1])
         if not lead:

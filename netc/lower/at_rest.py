@@ -42,9 +42,12 @@ def states_hold_the_start(circuit: Circuit) -> bool:
     """Whether rest is where no state moves at t = 0, ``.ic`` fixing single states.
 
     Not so where a capacitor closes a loop (a source's slope drives a current through it, at rest there is none)
-    where ``.ic`` names a node that is no grounded capacitor's, and where an integral waits for the start.
+    where ``.ic`` names a node that is no grounded capacitor's, where an integral waits for the start and where a rate
+    of change is read.
     """
-    if has_capacitor_loop(circuit) or any(b.law.kind == "S" and b.initial is not None for b in circuit.branches):
+    if has_capacitor_loop(circuit):
+        return False
+    if any(b.law.kind == "D" or (b.law.kind == "S" and b.initial is not None) for b in circuit.branches):
         return False
     if not circuit.initial_voltages:
         return True
