@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from netc.kernels.checkpoints import Plan
 
 Pointers = ctypes.c_void_p
 
@@ -41,28 +43,29 @@ class Compiled:
     classes: int
     adjoint: bool
     threads: int = 1
-    checkpoints: bool = True  # else all states are stored
+    plan: Plan | None = None  # all states are stored where there is none
+    written: Mapping[str, frozenset[int]] = field(default_factory=dict)  # numbers of reads whose gradients it writes
     _pool: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for suffix in ("_forward_bytes", *(("_segment", "_backward_bytes") if self.adjoint else ())):
+        for suffix in ("_forward_bytes", *(("_backward_bytes", "_shared_bytes") if self.adjoint else ())):
             getattr(self.library, self.name + suffix).restype = ctypes.c_int64
 
     def forward(self, arguments: Arguments) -> None:
         """Run the loop."""
-        self._run("_forward", arguments, getattr(self.library, f"{self.name}_forward_bytes")())
+        self._run("_forward", arguments, getattr(self.library, f"{self.name}_forward_bytes")(), 0)
 
     def backward(self, arguments: Arguments) -> None:
         """Run the loop and its adjoint."""
-        planned = getattr(self.library, f"{self.name}_segment")(ctypes.c_int64(arguments.steps))
-        arguments.segment = planned if self.checkpoints else arguments.steps + 1
-        size = getattr(self.library, f"{self.name}_backward_bytes")
-        self._run("_backward", arguments, size(ctypes.c_int64(arguments.steps), ctypes.c_int64(arguments.segment)))
+        arguments.segment = self.plan.segment(arguments.steps) if self.plan else arguments.steps + 1
+        steps, batch, segment = (ctypes.c_int64(x) for x in (arguments.steps, arguments.batch, arguments.segment))
+        size = getattr(self.library, f"{self.name}_backward_bytes")(steps, segment)
+        self._run("_backward", arguments, size, getattr(self.library, f"{self.name}_shared_bytes")(steps, batch))
 
-    def _run(self, suffix: str, arguments: Arguments, thread_bytes: int) -> None:
+    def _run(self, suffix: str, arguments: Arguments, thread_bytes: int, shared_bytes: int) -> None:
         arguments.threads = self.threads
         arguments.thread_bytes = -(-thread_bytes // 4096) * 4096 + 128  # threads start in different cache sets
-        needed = arguments.thread_bytes * self.threads + 64
+        needed = arguments.thread_bytes * self.threads + shared_bytes + 64
         scratch = self._pool.pop() if self._pool else torch.empty(0, dtype=torch.uint8)
         if scratch.numel() < needed:
             scratch = torch.empty(needed, dtype=torch.uint8)
@@ -148,28 +151,31 @@ class _Gradients:
 
     reads: Reads
     needs: Sequence[bool]
-    rows: list[list[Tensor]]
+    rows: list[list[Tensor | None]]
 
     def result(self) -> list[Tensor | None]:
         """Return the gradients in the order of :meth:`Reads.tensors`, ``None`` where none is needed."""
         parameters, samples, times, driven, initial = self.rows
-        rounded = [g.to(t.dtype) for g, t in zip(parameters, self.reads.exact, strict=True)]
+        rounded = [None if g is None else g.to(t.dtype) for g, t in zip(parameters, self.reads.exact, strict=True)]
         # the last row of a waveform also holds after the last step
-        shorter = [torch.cat((g[:-2], g[-2:].sum(0, keepdim=True))) for g in driven]
+        shorter = [None if g is None else torch.cat((g[:-2], g[-2:].sum(0, keepdim=True))) for g in driven]
         found = [*rounded, *samples, *times, *shorter, *initial]
         return [g if need else None for g, need in zip(found, self.needs, strict=True)]
 
 
-def _gradients(frame: _Frame, reads: Reads, needs: Sequence[bool], steps: int) -> _Gradients:
-    def like(tensors: Sequence[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
-        return [torch.zeros(t.shape, dtype=dtype or t.dtype) for t in tensors]
-
-    longer = [t.new_zeros(steps + 1, *t.shape[1:]) for t in reads.driven]
-    exact = like(reads.exact, torch.float64)
-    rows = [exact, like(reads.samples), like(reads.times), longer, like(reads.initial)]
-    names = ("parameter", "sample", "time", "driven", "initial")
-    for name, tensors in zip(names, rows, strict=True):
-        frame.point(f"{name}_gradients", tensors)
+def _gradients(frame: _Frame, loop: Compiled, reads: Reads, needs: Sequence[bool], steps: int) -> _Gradients:
+    needed = reads.split(needs)
+    shapes = [[t.shape for t in group] for group in (reads.exact, reads.samples, reads.times)]
+    shapes.append([torch.Size((steps + 1, *t.shape[1:])) for t in reads.driven])
+    rows: list[list[Tensor | None]] = []
+    for kind, group, need in zip(("parameter", "sample", "time", "driven"), shapes, needed[:-1], strict=True):
+        written = loop.written.get(f"{kind}_gradients", frozenset())
+        dtype = torch.float64 if kind == "parameter" else reads.initial[0].dtype
+        found = [n or k in written for k, n in enumerate(need)]
+        rows.append([torch.zeros(s, dtype=dtype) if f else None for s, f in zip(group, found, strict=True)])
+        frame.point(f"{kind}_gradients", rows[-1])
+    rows.append([torch.zeros_like(t) if n else None for t, n in zip(reads.initial, needed[-1], strict=True)])
+    frame.point("initial_gradients", rows[-1])
     return _Gradients(reads, needs, rows)
 
 
@@ -199,7 +205,7 @@ class Trajectories(torch.autograd.Function):
         given = iter(s.contiguous() for s in seeds)
         frame.point("trajectory_seeds", [None if x is None else next(given) for x in lanes])
         frame.point("final_seeds", list(given))
-        made = _gradients(frame, reads, ctx.needs_input_grad[5:], steps)
+        made = _gradients(frame, loop, reads, ctx.needs_input_grad[5:], steps)
         loop.backward(frame.arguments)
         return (None, None, None, None, None, *made.result())
 
@@ -209,21 +215,30 @@ class Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, loop: Compiled, reads: Reads, labels: Tensor, steps: int, logit_scale: float, *tensors: Tensor
+        ctx: Any,
+        loop: Compiled,
+        reads: Reads,
+        labels: Tensor,
+        steps: int,
+        logit_scale: float,
+        needs: Sequence[bool],
+        *tensors: Tensor,
     ) -> Any:
-        """Return the loss and the mean log-probabilities ``(batch, classes)``, both float64."""
+        """Return the loss and the mean log-probabilities ``(batch, classes)``, both float64.
+
+        ``needs`` says which of ``reads.tensors()`` gradients are asked of; ``tensors`` are those.
+        """
         batch = labels.numel()
         frame = _Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
         found = torch.empty(batch, loop.classes, dtype=torch.float64)
         frame.set("log_probabilities", found)
         frame.arguments.logit_scale = logit_scale
-        needs = ctx.needs_input_grad[5:]
-        if any(needs):
+        if tensors:
             frame.set("labels", labels)
             frame.arguments.weight = 1.0 / (batch * steps)
-            made = _gradients(frame, reads, needs, steps)
+            made = _gradients(frame, loop, reads, needs, steps)
             loop.backward(frame.arguments)
-            ctx.made = made.result()
+            ctx.made = [g for g, need in zip(made.result(), needs, strict=True) if need]
         else:
             loop.forward(frame.arguments)
         loss = -found.gather(1, labels.unsqueeze(1)).mean()
@@ -233,4 +248,4 @@ class Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, seed: Tensor, _: Tensor) -> Any:
         """Scale the gradients by what the loss counts for."""
-        return (None, None, None, None, None, *(None if g is None else g * seed.to(g.dtype) for g in ctx.made))
+        return (*(None,) * 6, *(None if g is None else g * seed.to(g.dtype) for g in ctx.made))

@@ -2,6 +2,7 @@
 
 (1 - x) * rise - x * fall      ->   rise - x * (rise + fall)     one product less, and less to differentiate
 s * (1 - s)                    ->   s - s * s                    a product and a sum that fuse
+scatter(-x)                    ->   -scatter(x)                  both signs of what is scattered are one array
 k * (x * (q * seed))           ->   x * ((k * q) * seed)         fixed factors meet at the seed
 k * (q * s - x * (q * r))      ->   (k * q) * (s - x * r)        fixed factors that terms share come out of sums
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from netc.ir.build import ONE, ZERO, add, mul, neg, sub
-from netc.ir.nodes import Binary, Const, Expr, State, Unary, Unknown, postorder, rebuild
+from netc.ir.nodes import Binary, Const, Expr, Gather, ScatterAdd, State, Unary, Unknown, postorder, rebuild
 
 Fixed = Callable[[Expr], bool]
 
@@ -166,6 +167,19 @@ def with_fused_slopes(roots: Sequence[Expr]) -> list[Expr]:
         new = rebuild(node, tuple(done[child] for child in node.children))
         if isinstance(new, Binary) and new.op == "mul" and new.b is sub(ONE, new.a):
             new = sub(new.a, mul(new.a, new.a))
+        done[node] = new
+    return [done[root] for root in roots]
+
+
+def with_signs_outside(roots: Sequence[Expr]) -> list[Expr]:
+    """Return ``roots`` with the signs of what is gathered or scattered taken outside, so that both signs share it."""
+    done: dict[Expr, Expr] = {}
+    for node in postorder(*roots):
+        new = rebuild(node, tuple(done[child] for child in node.children))
+        if isinstance(new, Gather | ScatterAdd) and isinstance(new.x, Unary) and new.x.op == "neg":
+            new = neg(rebuild(new, (new.x.x,)))
+        elif isinstance(new, Binary) and new.op in ("add", "sub") and isinstance(new.b, Unary) and new.b.op == "neg":
+            new = sub(new.a, new.b.x) if new.op == "add" else add(new.a, new.b.x)
         done[node] = new
     return [done[root] for root in roots]
 

@@ -108,6 +108,7 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weig
         context = part.context()
         if part.layers is not None:
             context |= LayerSource(part, part.layers).context()
+        part.plan = context["plan"]
         context["temporary"] = max(1, part.temporary)
         texts.append(environment.get_template("loop.cpp.j2").render(context))
     head = environment.get_template("vector.h.j2").render(

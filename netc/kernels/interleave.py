@@ -18,6 +18,8 @@ from dataclasses import dataclass
 _DEFINITION = re.compile(r"const (V|M) (v\d+) = (.*);$")
 _VALUE = re.compile(r"\bv\d+\b")
 _GUARD = re.compile(r"if constexpr \(!?KEEP\) ")
+_LOOP = re.compile(r"for \(long i = 0; i < (\d+); \+\+i\) \{$")
+_LONG = ("exponential(", "apply_", "reciprocal(", " / ")  # what makes a chain of operations long
 _LARGEST = 600  # statements that are ordered
 
 
@@ -125,3 +127,34 @@ def _is_free(sink: _Statement, sinks: Sequence[_Statement]) -> bool:
     target = _GUARD.sub("", sink.text).split("[")[0]
     earlier = sinks[: sinks.index(sink)]
     return not any(re.search(rf"\b{re.escape(target)}\b", other.text) for other in earlier)
+
+
+def widened(lines: Sequence[str]) -> list[str]:
+    """Return statements in which loops over lanes with long chains of operations run over a few lanes at a time."""
+    result: list[str] = []
+    rest = list(lines)
+    while rest:
+        line = rest.pop(0)
+        head = _LOOP.match(line)
+        if head is None:
+            result.append(line)
+            continue
+        end = rest.index("}")
+        body, rest = rest[:end], rest[end + 1 :]
+        lanes = int(head[1])
+        width = next((w for w in (4, 3, 5, 2) if lanes % w == 0), 0)
+        if not width or not any(name in text for text in body for name in _LONG) or _has_sum(body):
+            result += [line, *body, "}"]
+        else:
+            result += [
+                f"for (Size lane = 0; lane < {lanes}; lane += {width}) {{",
+                f"    constexpr int B = {width};",
+                *(f"    {text}" for text in interleaved(body)),
+                "}",
+            ]
+    return result
+
+
+def _has_sum(body: Sequence[str]) -> bool:
+    """Whether something is added up over the lanes or added at places that lanes may share."""
+    return any(re.search(r"\bsum_\w+ [+-]=|\w+\[(?!i\])[^=]*\] [+-]=", text) for text in body)

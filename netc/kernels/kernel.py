@@ -18,9 +18,13 @@ from netc.kernels.call import Loss, Reads, Trajectories
 from netc.kernels.exponentials import SPREAD
 from netc.kernels.file import NAMES
 from netc.kernels.loops import Loop, Unsupported, loops
+from netc.kernels.loss import from_outputs
 from netc.kernels.passes import enabled
 from netc.kernels.stages import Outside, Stages
 from netc.kernels.variants import Variant, Variants
+
+_Common = tuple[tuple[Any, ...], Reads, dict[Expr, Tensor], dict[int, Tensor]]
+"""What the loop of the common states was run from, and what it returned."""
 
 _REAL = {torch.float32: "float", torch.float64: "double"}
 
@@ -86,6 +90,7 @@ class Kernel:
         self._variants = Variants(
             program, self._loops, self._stages.weights, _REAL[dtype], self.threads, notify, passes
         )
+        self._last_common: _Common | None = None
         self._place = {
             name: (family, lane) for family, o in enumerate(program.observables) for lane, name in enumerate(o.lanes)
         }
@@ -139,7 +144,10 @@ class Kernel:
             return self._classify_signals(loop, outside, histories, labels, logit_scale)
         variant, reads = self._reads("sampled", outside, histories, loss=True)
         compiled = variant.loops["sampled"]
-        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, *reads.tensors())  # type: ignore[no-untyped-call]
+        tensors = reads.tensors()
+        needs = [t.requires_grad and torch.is_grad_enabled() for t in tensors]
+        moving = [t for t, need in zip(tensors, needs, strict=True) if need]
+        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, needs, *moving)  # type: ignore[no-untyped-call]
         return loss.to(self.dtype), found.to(self.dtype)
 
     def _classify_signals(
@@ -152,8 +160,7 @@ class Kernel:
         read = [x for x in postorder(outputs) if isinstance(x, State) and x in loop.states]
         rows, _ = self._trajectories("sampled", outside, histories, {x: torch.arange(x.size) for x in read})
         logits = self._stages.signals([outputs], outside, {h: x.unsqueeze(1) for h, x in histories.items()} | rows)[0]
-        found = torch.log_softmax(logits[1:] * logit_scale, dim=-1).double().mean(0)
-        return -found.gather(1, labels.unsqueeze(1)).mean().to(self.dtype), found.detach().to(self.dtype)
+        return from_outputs(logits, labels, logit_scale)
 
     def log_probabilities(self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float) -> Tensor:
         """Return the mean log-probabilities ``(batch, classes)`` without gradients; nothing over time is stored."""
@@ -228,14 +235,30 @@ class Kernel:
         states = self._loops["common"].states
         read = [leaf for leaf in states if leaf in self._plan.sequence_states or leaf in lanes]
         whole: dict[Expr, Tensor] = {leaf: torch.arange(leaf.size) for leaf in read}
-        rows, ends = self._trajectories("common", outside, {}, whole)
-        return {leaf: row.squeeze(1) for leaf, row in rows.items()}, ends
+        variant, reads = self._reads("common", outside, {}, loss=False)
+        read_by = (*reads.parameters, *reads.more, *reads.times, *reads.initial)
+        key = (outside.steps, tuple(read), *((id(t), t._version) for t in read_by))
+        fixed = not torch.is_inference_mode_enabled() and not any(t.requires_grad for t in reads.tensors())
+        last = self._last_common
+        if not fixed or last is None or last[0] != key:
+            rows, ends = self._called("common", variant, reads, outside, whole)
+            last = key, reads, {leaf: row.squeeze(1) for leaf, row in rows.items()}, ends
+            if not fixed:
+                return last[2:]
+            self._last_common = last
+        _, _, histories, ends = last
+        return {leaf: row.clone() for leaf, row in histories.items()}, {k: x.clone() for k, x in ends.items()}
 
     def _trajectories(
         self, name: str, outside: Outside, histories: Mapping[Expr, Tensor], lanes: Mapping[Expr, Tensor]
     ) -> tuple[dict[Expr, Tensor], dict[int, Tensor]]:
-        loop = self._loops[name]
         variant, reads = self._reads(name, outside, histories, loss=False)
+        return self._called(name, variant, reads, outside, lanes)
+
+    def _called(
+        self, name: str, variant: Variant, reads: Reads, outside: Outside, lanes: Mapping[Expr, Tensor]
+    ) -> tuple[dict[Expr, Tensor], dict[int, Tensor]]:
+        loop = self._loops[name]
         picked = [lanes.get(leaf) for leaf in loop.states]
         batch = 1 if name == "common" else outside.batch
         compiled = variant.loops[name]

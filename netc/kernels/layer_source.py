@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from netc.ir.nodes import Expr, MatVec, Outer, State, Unknown, postorder
+from netc.kernels.checkpoints import Plan
 from netc.kernels.fusion import Sink
 from netc.kernels.interleave import interleaved
 from netc.kernels.layers import Layer, Layers
@@ -84,7 +85,7 @@ class LayerSource:
             "output": self._layers.output,
             "flows": self._flow_lanes,
             "exports": self._export_lanes,
-            "largest_block": max(largest, default=last["kept"] * last["width"]),
+            "plan": Plan(max(largest, default=last["kept"] * last["width"]), layered=True),
             "largest_kept": max([*largest, last["kept"] * last["lanes"]]),
             "clear_bars": self._clear_bars,
             "clear_echoes": self._clear_echoes,

@@ -1,5 +1,9 @@
 """Loops whose lanes do not read each other but through what one layer drives into the next.
 
+for t: all states step                    for t, few lanes of layer 0 at a time: they step
+                                   ->     for t: what layer 0 drives into layer 1
+                                          for t, few lanes of layer 1 at a time: they step
+
 A *layer* is a set of states of equal lanes that depend on each other at the same lane only, such as the neurons of one
 layer of a buffered network.  What a layer reads of earlier ones, a *flow*, is computed for many steps at once; then a
 few lanes run through many steps while all they touch stays in the first cache, forward and, right after,

@@ -31,10 +31,12 @@ from netc.ir.nodes import (
     Unknown,
     postorder,
 )
+from netc.kernels import checkpoints
 from netc.kernels.affine import AffineForms, collapse
 from netc.kernels.exponentials import Group, groups
-from netc.kernels.factoring import factored, improved, with_fused_slopes, with_scaled_seeds
+from netc.kernels.factoring import factored, improved, with_fused_slopes, with_scaled_seeds, with_signs_outside
 from netc.kernels.passes import ALL
+from netc.kernels.polynomials import regrouped
 
 STEP_SIZE = TimeStep()
 """The time step in seconds, as an expression that is fixed while a kernel runs."""
@@ -135,6 +137,7 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
         roots = collapse(roots, rates.fixed)
     if "factoring" in passes:
         roots = improved(roots, lambda given: factored(given, rates.fixed), rates.fixed)
+        roots = regrouped(roots, rates.fixed)
     logits = roots[-1] if len(roots) > len(states) else None
     loop = Loop(rates, states, tuple(numbers), tuple(roots[: len(states)]), logits, passes)
     for expr in frontier(roots, rates.moves):
@@ -213,12 +216,15 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     if "collapse" in loop.passes:
         results = collapse(with_fused_slopes(results), fixed)
     if "factoring" in loop.passes:
+        results = with_signs_outside(results)
         results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
         results = improved(results, lambda given: factored(given, fixed), fixed)
     state_adjoints = tuple(results[: len(loop.states)])
     gradients = {e: g for e, g in zip(wanted, results[len(loop.states) :], strict=True) if g is not ZERO}
     forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}
     keep = {node for node in forward if is_costly(node)}
+    if "checkpoints" in loop.passes and not checkpoints.are_stored(sum(node.size for node in keep)):
+        keep = {node for node in keep if isinstance(node, MatVec | ScatterAdd)}
     leaves: set[Expr] = {*loop.states, *loop.reads, *keep}
 
     def inside(node: Expr) -> bool:

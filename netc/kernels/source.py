@@ -13,8 +13,10 @@ from typing import Any
 
 from netc.ir.build import ZERO, neg
 from netc.ir.nodes import Binary, Const, Expr, Outer, ScatterAdd, Transpose, Unary
+from netc.kernels.checkpoints import Plan
 from netc.kernels.exponentials import Group
 from netc.kernels.fusion import Block, Sink
+from netc.kernels.interleave import widened
 from netc.kernels.layers import Layers
 from netc.kernels.loops import Backward, Loop, Unsupported
 from netc.kernels.text import Array, Tables
@@ -71,6 +73,8 @@ class LoopSource:
     layers: Layers | None = None
     fixed: list[Expr] = field(default_factory=list)  # all fixed values, in the order the kernel takes them
     temporary: int = 0
+    plan: Plan | None = None  # of what is stored, once the text is written
+    written: dict[str, list[Lanes]] = field(default_factory=dict)  # gradients that the loop writes, by their kind
 
     def __post_init__(self) -> None:
         more = [c for group in self._groups for c in group.constants if not isinstance(c, Const)]
@@ -105,12 +109,13 @@ class LoopSource:
             "classes": loop.outputs.size if loop.outputs is not None else 0,
             "samples": [e.size for e in loop.samples],
             "driven": [e.size for e in loop.driven],
-            "step": step,
-            "in_place": _in_place(step, len(states)),
+            "step": widened(step),
+            "in_place": widened(step) == step and _in_place(step, len(states)),
             "logits": self.function(outputs, states, []).lines,
             "adjoint": None,
             "layered": False,
             "outer": 0,
+            "plan": Plan(starts[-1] + kept[-1]),
         }
         empty: list[Lanes] = []
         context |= dict.fromkeys(
@@ -220,8 +225,9 @@ class LoopSource:
         sinks += outer.sinks
         results += outer.results
         return {
-            "adjoint": self.function(sinks, vectors, results).lines,
+            "adjoint": widened(self.function(sinks, vectors, results).lines),
             "outer": outer.lanes,
+            "plan": Plan(starts[-1] + kept[-1] + outer.lanes),
             "outer_products": outer.products,
             **rows,
         }
@@ -235,6 +241,7 @@ class LoopSource:
                 if expr in wanted:
                     result[kind].append(Lanes(k, start, expr.size))
                     start += expr.size
+        self.written = result
         return result
 
     def reads(self, wanted: Collection[Expr], rows: Mapping[str, list[Lanes]]) -> Iterator[GradientRead]:

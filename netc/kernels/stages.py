@@ -101,8 +101,8 @@ class Stages:
         loop = self._loops[name]
         batch = 1 if name == "common" else outside.batch
         known: Values = outside.rounded | outside.waves | outside.inputs | dict(histories)
-        exact = [outside.prepared[e].expand(e.shape) for e in loop.parameters]
-        parameters = [self._flat(e, outside.rounded[e].detach(), e.shape) for e in loop.parameters]
+        exact = [_widened(outside.prepared[e], e.shape) for e in loop.parameters]
+        parameters = [self._flat(e, _fixed(outside.rounded[e]), e.shape) for e in loop.parameters]
         samples = zip(loop.samples, self.evaluate(loop.samples, known), strict=True)
         times = zip(loop.times, self.evaluate(loop.times, known), strict=True)
         return Reads(
@@ -254,7 +254,7 @@ class Stages:
             for e, u in outside.inputs.items():
                 now[e] = u[0] if u.ndim == 3 else u
             found = self.evaluate([self.plan.initials[k] for k in loop.numbers], now)
-        return [x.expand(batch, s.size).contiguous() for x, s in zip(found, loop.states, strict=True)]
+        return [self._flat(s, x, (batch, s.size)) for x, s in zip(found, loop.states, strict=True)]
 
     # ------------------------------------------------------------------ what stays the same
 
@@ -285,6 +285,14 @@ class Stages:
                 return laid
             self._laid[expr] = last = value, laid
         return last[1]
+
+
+def _widened(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return value if value.shape == shape else value.expand(shape)
+
+
+def _fixed(value: Tensor) -> Tensor:
+    return value.detach() if value.requires_grad else value
 
 
 def _times(steps: int, dt: float, first_step: int) -> Tensor:

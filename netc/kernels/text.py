@@ -59,6 +59,7 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _LOGIC = {"and": "&", "or": "|"}
 _LARGEST_POWER = 16
+_FEW = 3  # lanes that are added without a loop
 
 
 def operation(node: Expr, operands: list[Code]) -> Code:
@@ -120,11 +121,22 @@ class Tables:
         picks = order if source.lanes > 1 else np.zeros_like(order)
         if not source.vector:
             raise TypeError("a sum over lanes that are common to all samples")
+        counts = np.diff(starts)
+        if lanes > 1 and counts.max(initial=0) <= _FEW:
+            places = [starts[:-1] + k for k in range(counts.max(initial=0))]
+            columns = [np.append(picks, -1)[np.where(place < starts[1:], place, -1)] for place in places]
+            return " + ".join(self._one_of(source.name, column, lane) for column in columns) or "V{}"
         table = self.name(picks)
         if lanes == 1:
             return f"sum_of({source.name}, {table}, {len(picks)})"
         first = self.name(starts)
         return f"sum_of({source.name}, {table} + {first}[{lane}], {first}[{lane} + 1] - {first}[{lane}])"
+
+    def _one_of(self, source: str, column: np.ndarray, lane: str) -> str:
+        """Return the text of the lane of ``source`` that ``column`` names, 0 where that is none."""
+        if (column >= 0).all():
+            return f"{source}[{self.at(Index(column), lane)}]"
+        return f"one_of({source}, {self.name(column)}[{lane}])"
 
     def lines(self) -> list[str]:
         """Return the definitions."""

@@ -97,7 +97,8 @@ class Variants:
                 part.loop.outputs.size if part.loop.outputs is not None else 0,
                 part.backward is not None or part.layers is not None,
                 self._threads if name == "sampled" else 1,
-                "checkpoints" in self._passes,
+                part.plan if "checkpoints" in self._passes else None,
+                {kind: frozenset(lanes.number for lanes in rows) for kind, rows in part.written.items()},
             )
             for name, part in sources.items()
         }

@@ -1,5 +1,8 @@
 """Large arrays that follow from trained values, such as the weights of a crossbar: one pass, and one pass back.
 
+r = low + span * position; g = 1 / r; w = s * (g[0::2] - g[1::2])       each an array, and again for each gradient
+->   for each entry: w = s * (1 / (low + span * p[2 i]) - 1 / (low + span * p[2 i + 1])), rounded once
+
 Torch makes a pass over memory for every operation and again for its gradient; here each entry is computed at once
 from the positions of trained values between their bounds, in float64, and so is its derivative.
 """
