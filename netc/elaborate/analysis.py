@@ -36,7 +36,7 @@ _HARMLESS = _words(
     """
     acct noacct list node opts page nopage nomod interp width numdgt measdgt post brief probe ingold filetype
     savecurrents keepopinfo seed seedinfo limpts lvlcod lvltim cptime cputime warn hush badmos3 bypass oldlimit
-    plotwinsize plotreltol plotvntol plotabstol defl defw defad defas csdf captab nosqrt trace noprint
+    plotwinsize plotreltol plotvntol plotabstol defl defw defad defas csdf captab nosqrt trace noprint parhier
     """
 )
 """What changes no waveform, or only that of elements netc does not have."""

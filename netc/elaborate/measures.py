@@ -11,7 +11,6 @@ from netc.elaborate.expressions import TemplateTranslator
 from netc.elaborate.observe import Names
 from netc.elaborate.quantities import Event, Measure, Quantity
 from netc.elaborate.scopes import Scope
-from netc.parse.build import rebuild
 
 
 def bind_measures(cards: Sequence[ast.Card], scope: Scope, names: Names) -> list[Measure]:
@@ -27,13 +26,6 @@ def bind_measures(cards: Sequence[ast.Card], scope: Scope, names: Names) -> list
         if found is not None:
             measures.append(found)
     return measures
-
-
-def _unwrapped(node: ast.Expression) -> ast.Expression:
-    """Return what ``par('...')`` encloses."""
-    if isinstance(node, ast.Call) and node.function == "par" and len(node.arguments) == 1:
-        return node.arguments[0]
-    return node
 
 
 class _Binder:
@@ -79,7 +71,7 @@ class _Binder:
         if expression is None:
             return None
         translator = TemplateTranslator(self.context, self.scope.definition)
-        template = translator.template_of(rebuild(expression, _unwrapped))
+        template = translator.template_of(expression)
         if template is None:
             return None
         if template.auxiliaries:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from netc.diagnostics import Diagnostic, NetcError, Severity, Span
 from netc.ir.program import Timing
-from netc.parse.ast import Card, Conditional, Deck, Directive, Include, Options, Output, Subcircuit, Tran
+from netc.parse.ast import Card, Conditional, Deck, Directive, Include, Measure, Options, Output, Subcircuit, Tran
 from netc.parse.lines import cut_comment
 from netc.parse.write import runs_as_written, write_deck
 
@@ -52,7 +52,7 @@ def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = No
     if runs_as_written(deck):
         lines += _cards(deck, deck.cards)
     else:
-        text = write_deck(replace(deck, cards=_own(deck.cards)), leave_out=(Tran, Output, Directive))
+        text = write_deck(replace(deck, cards=_own(deck.cards)), leave_out=(Tran, Output, Measure, Directive))
         lines += text.splitlines()[1:-1]
     lines.append(f".options {TOLERANCES} {options}".rstrip())
     if nodes is not None:
@@ -95,7 +95,7 @@ def _cards(deck: Deck, cards: Iterable[Card]) -> Iterator[str]:
         if isinstance(card, Include):
             yield from _cards(deck, card.cards)
             continue
-        if isinstance(card, (Tran, Output, Directive)):
+        if isinstance(card, (Tran, Output, Measure, Directive)):
             continue
         if isinstance(card, Conditional):
             for branch in card.branches:

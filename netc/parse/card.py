@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -36,7 +37,7 @@ def grammar() -> Lark:
 def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics, dialect: Dialect = NGSPICE) -> Any:
     """Parse ``line`` by the rule ``start``; ``None`` if it is wrong, which has then been recorded."""
     text = line.text
-    if '"' in text and "'" not in text:
+    if '"' in text and (text[0] == "b" or dialect is not NGSPICE) and not _nested(text):
         text = text.replace('"', "'")  # double quotes enclose an expression as well
     if dialect.greek_mu:
         text = text.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
@@ -72,6 +73,12 @@ def parse_line(line: LogicalLine, start: str, diagnostics: Diagnostics, dialect:
                 diagnostics.error(_TOO_LARGE, line.whole, _DEEP_HINT)
                 return None
     return card
+
+
+def _nested(text: str) -> bool:
+    """Return whether quotes of one kind enclose some of the other, or lack their second."""
+    quotes = re.findall("['\"]", text)
+    return len(quotes) % 2 == 1 or any(a != b for a, b in zip(quotes[::2], quotes[1::2], strict=True))
 
 
 def parse_expression(text: str, name: str = "expression") -> ast.Expression:

@@ -132,6 +132,12 @@ _SHARED: dict[tuple[str, int], Rewrite] = {
     ("int", 1): _truncated,
 }
 
+
+def clamped_table(x: ast.Expression, *points: ast.Expression) -> ast.Expression:
+    """Return straight lines between points and the end values beyond: ngspice's pwl() goes on at the ends."""
+    return call("pwl", _clip(x, points[0], points[-2]), *points)
+
+
 LTSPICE: dict[tuple[str, int], Rewrite] = {
     **_SHARED,
     ("if", 3): lambda c, a, b: choose(truth(c), a, b),

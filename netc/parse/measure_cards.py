@@ -10,6 +10,7 @@ from lark import Token
 
 from netc.diagnostics import Span
 from netc.parse import ast
+from netc.parse.build import map_expressions, rebuild
 from netc.parse.element_cards import ElementBuilder, Keyword
 from netc.parse.lines import LogicalLine
 
@@ -49,6 +50,17 @@ class _Event:
     span: Span
 
 
+def _unwrapped(root: ast.Expression) -> ast.Expression:
+    """Return what ``par('...')`` encloses."""
+
+    def change(node: ast.Expression) -> ast.Expression:
+        if isinstance(node, ast.Call) and node.function == "par" and len(node.arguments) == 1:
+            return node.arguments[0]
+        return node
+
+    return rebuild(root, change)
+
+
 class MeasureBuilder(ElementBuilder):
     """Turns the parse tree of a ``.measure`` line into its card."""
 
@@ -72,7 +84,7 @@ class MeasureBuilder(ElementBuilder):
     def measure(self, children: list[Any]) -> ast.Measure:
         """Build ``.measure``."""
         name: Token = children[1]
-        items = children[2:]
+        items = [map_expressions(item, _unwrapped) for item in children[2:]]
         whole = self.line.whole
         formulas = [item for item in items if isinstance(item, _Formula)]
         if formulas:

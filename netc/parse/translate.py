@@ -12,6 +12,7 @@ from netc.diagnostics import Diagnostics
 from netc.parse import ast
 from netc.parse.build import binary, map_expressions, number, rebuild
 from netc.parse.dialects import Dialect
+from netc.parse.foreign import clamped_table
 
 _STEPS = 1000  # of a transient that says nothing of its step
 _SWITCHES = {"vswitch": ("sw", "v"), "iswitch": ("csw", "i")}
@@ -113,7 +114,10 @@ class _Translation:
     def _part(self, node: ast.Expression) -> ast.Expression:
         match node:
             case ast.Call() if node.function not in self.functions:
-                rewrite = self.dialect.functions.get((node.function, len(node.arguments)))
+                count = len(node.arguments)
+                if node.function == "table" and count >= 5 and count % 2 and self.dialect.functions:
+                    return clamped_table(*node.arguments)
+                rewrite = self.dialect.functions.get((node.function, count))
                 return rewrite(*node.arguments) if rewrite else node
             case ast.Name() if node.name not in self.parameters:
                 if node.name in self.dialect.constants:

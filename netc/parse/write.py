@@ -12,7 +12,7 @@ from functools import partial
 
 from netc.diagnostics import Diagnostics
 from netc.parse import ast
-from netc.parse.build import call, choose, map_expressions, number, parts, rebuild
+from netc.parse.build import choose, map_expressions, number, parts, rebuild
 from netc.parse.dialects import Dialect
 from netc.parse.expressions import expressions_of
 from netc.parse.foreign import NETC
@@ -202,9 +202,6 @@ class _Writer:
             return node
         if node.function in _INTEGRALS and node.arguments:
             return self._integral(node, extra)
-        if node.function == "table" and len(node.arguments) >= 5 and len(node.arguments) % 2:
-            x, *points = node.arguments
-            return call("pwl", call("min", call("max", x, points[0]), points[-2]), *points)
         if node.function in _UNKNOWN:
             self.diagnostics.error(f"{node.function}() has no form in ngspice", node.span)
         return node
@@ -331,6 +328,8 @@ def _dot(card: ast.Card) -> str:
             return f".global {' '.join(card.nodes)}"
         case ast.Output():
             return _output(card)
+        case ast.Measure():
+            return _measure(card)
         case ast.Directive():
             pairs = "".join(f" {k}={v if isinstance(v, str) else _value(v)}" for k, v in card.parameters)
             return f"*.netc {' '.join((card.word, *card.targets))}{pairs}"
@@ -357,3 +356,46 @@ def _output(card: ast.Output) -> str:
         else:
             signals[f"@{signal.element}[{'current' if signal.element[:1] == 'i' else 'i'}]"] = None
     return f".save {' '.join(signals) or 'all'}"
+
+
+def _measure(card: ast.Measure) -> str:
+    """Write a measure; one of a kind ngspice does not have becomes a comment."""
+    head = f".measure tran {card.name}"
+    windows = (f" {word}={_value(edge)}" for word, edge in zip(("from", "to"), card.window, strict=True) if edge)
+    window = "".join(windows)
+    signal = "" if card.expression is None else f" {_signal(card.expression)}"
+    match card.function:
+        case "param" if card.expression is not None:
+            return f"{head} param='{show(card.expression)}'"
+        case "delay" if card.trigger and card.target:
+            return f"{head} trig {_event(card.trigger)} targ {_event(card.target)}"
+        case "find" if card.trigger is not None:
+            if card.trigger.at is not None:
+                return f"{head} find{signal} at={_value(card.trigger.at)}"
+            return f"{head}{' find' if signal else ''}{signal} when {_event(card.trigger, ' = ')}{window}"
+    line = f"{head} {card.function}{signal}{window}"
+    return line if card.trigger is None else f"* ngspice has no window between events: {line}"
+
+
+def _signal(expression: ast.Expression) -> str:
+    if isinstance(expression, ast.Current) or (isinstance(expression, ast.Voltage) and expression.negative is None):
+        return show(expression)
+    return f"par('{show(expression)}')"
+
+
+def _event(event: ast.Event, equals: str = " val=") -> str:
+    delay = "" if event.delay is None else f" td={_value(event.delay)}"
+    if event.left is None or event.right is None:
+        return f"at={_value(event.at)}{delay}" if event.at is not None else ""
+    plain = isinstance(event.right, ast.Voltage | ast.Current)
+    level = _signal(event.right) if plain else _quoted(event.right)
+    count = "" if event.count is None else f" {event.edge}={_count(event.count)}"
+    return f"{_signal(event.left)}{equals if not plain else ' = '}{level}{delay}{count}"
+
+
+def _quoted(expression: ast.Expression) -> str:
+    return _number(expression.value) if isinstance(expression, ast.Number) else f"'{show(expression)}'"
+
+
+def _count(count: ast.Expression) -> str:
+    return count.name if isinstance(count, ast.Name) else _value(count)
