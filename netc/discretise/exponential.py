@@ -26,9 +26,10 @@ from netc.discretise.phi import phi1, phi1_pair
 from netc.discretise.strategy import Integrator
 from netc.ir import build
 from netc.ir.build import add, mul, sub
-from netc.ir.derivative import diagonal, expanded, tangent
-from netc.ir.nodes import Expr, Index, ScatterAdd, State, TimeStep
-from netc.ir.program import Program
+from netc.ir.derivative import expanded, tangent, tangents
+from netc.ir.implicit import Newton
+from netc.ir.nodes import Expr, Index, ScatterAdd, State, TimeStep, Unknown, postorder
+from netc.ir.program import AlgebraicBlock, Program
 from netc.ir.sparsity import dependence, diagonal_groups
 from netc.optimise import solve_algebraic
 
@@ -36,26 +37,31 @@ Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def run(program: Program) -> Program:
-    """Return the system that takes exponential Euler steps; its algebraic blocks are solved."""
-    return on(solve_algebraic.run(program), None)
+    """Return the system that takes exponential Euler steps."""
+    return on(program, None)
 
 
 def on(program: Program, lanes: Collection[tuple[int, int]] | None) -> Program:
-    """Return a system without algebraic blocks in which the states ``lanes`` take exponential steps.
+    """Return the system in which the states ``lanes`` take exponential steps.
 
     ``lanes`` are numbers of dynamic blocks and of lanes in them; all when ``None``.  The others stay explicit.
     """
-    blocks = program.dynamic
-    leaves = tuple(State(block.name, block.size) for block in blocks)
+    solved = solve_algebraic.run(program)
+    leaves = tuple(State(block.name, block.size) for block in program.dynamic)
+    patterns = [[_pattern(expanded(b.derivative, (b.size,)), leaf) for leaf in leaves] for b in solved.dynamic]
+    moves = Moves(program) if _iterates(solved) else Moves(solved)
+    blocks = moves.program.dynamic
     slopes = [expanded(block.derivative, (block.size,)) for block in blocks]
-    patterns = [[_pattern(slope, leaf) for leaf in leaves] for slope in slopes]
     chosen = [
         np.arange(b.size) if lanes is None else np.array(sorted(i for k, i in lanes if k == n), dtype=np.int64)
         for n, b in enumerate(blocks)
     ]
     pairs = _pairs(patterns, [b.size for b in blocks], chosen)
     steps = [
-        diagonal(slope, leaf) if len(c) else build.ZERO for slope, leaf, c in zip(slopes, leaves, chosen, strict=True)
+        _across(moves, n, leaves[n], patterns[n][n], np.arange(b.size), np.arange(b.size))
+        if len(chosen[n])
+        else build.ZERO
+        for n, b in enumerate(blocks)
     ]
     h = TimeStep()
     parts: list[list[tuple[Numbers, Expr]]] = [[] for _ in blocks]
@@ -63,8 +69,8 @@ def on(program: Program, lanes: Collection[tuple[int, int]] | None) -> Program:
     for (a, b), (here, there) in pairs.items():
         first, second = _lanes(slopes[a], here), _lanes(slopes[b], there)
         left, right = _lanes(mul(steps[a], h), here), _lanes(mul(steps[b], h), there)
-        across = mul(_across(slopes[a], leaves[b], patterns[a][b], here, there), h)
-        back = mul(_across(slopes[b], leaves[a], patterns[b][a], there, here), h)
+        across = mul(_across(moves, a, leaves[b], patterns[a][b], here, there), h)
+        back = mul(_across(moves, b, leaves[a], patterns[b][a], there, here), h)
         m, half = mul(0.5, add(left, right)), mul(0.5, sub(left, right))
         u, v = phi1_pair(m, add(mul(half, half), mul(across, back)))
         turned = mul(v, half)
@@ -81,7 +87,56 @@ def on(program: Program, lanes: Collection[tuple[int, int]] | None) -> Program:
         if len(rest):
             parts[n].append((rest, _lanes(slopes[n], rest)))
         states.append(replace(block, derivative=_gathered(parts[n], block.size)))
-    return replace(program, states=(*states, *(block for block in program.states if block.carried)))
+    carried = (block for block in moves.program.states if block.carried)
+    return replace(moves.program, states=(*states, *carried), algebraic=(*moves.program.algebraic, *moves.blocks))
+
+
+def _iterates(program: Program) -> bool:
+    """Whether a derivative holds something found by Newton's method, whose own derivative is good for one use only."""
+    return any(isinstance(n, Newton) for n in postorder(*(b.derivative for b in program.dynamic)))
+
+
+class Moves:
+    """How the derivatives of a system move with its states, the algebraic unknowns moving along.
+
+    Where unknowns have no expression of their own, their motion ``d`` is a linear algebraic block beside theirs,
+    ``g_z d = -g_x``; so a further derivative, by a parameter, is exact as well.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.blocks: list[AlgebraicBlock] = []
+        self._names = {u.name for b in program.algebraic for u in b.unknowns if isinstance(u, Unknown)}
+        self._known: dict[tuple[Expr, Expr], tuple[Expr, ...]] = {}
+
+    def __call__(self, number: int, leaf: State, seed: Expr) -> Expr:
+        """Return the tangent of the derivative of a dynamic block when ``leaf`` moves by ``seed``."""
+        if (leaf, seed) not in self._known:
+            self._known[leaf, seed] = self._moved(leaf, seed)
+        return self._known[leaf, seed][number]
+
+    def _moved(self, leaf: State, seed: Expr) -> tuple[Expr, ...]:
+        seeds: dict[Expr, Expr] = {leaf: seed}
+        for block in self.program.algebraic:
+            if block.explicit is not None:
+                seeds[block.unknowns[0]] = tangent(block.explicit, seeds)
+            elif all(m is build.ZERO for m in tangents(block.residuals, seeds)):
+                seeds |= dict.fromkeys(block.unknowns, build.ZERO)
+            else:
+                along = {u: Unknown(self._free("motion"), u.size) for u in block.unknowns}
+                seeds |= along
+                moved = tangents(block.residuals, seeds)
+                residuals = tuple(expanded(m, u.shape) for m, u in zip(moved, block.unknowns, strict=True))
+                lanes = tuple(tuple(f"{n} in motion" for n in names) for names in block.lanes)
+                self.blocks.append(AlgebraicBlock(tuple(along.values()), residuals, None, lanes, block.spans))
+        return tangents(tuple(b.derivative for b in self.program.dynamic), seeds)
+
+    def _free(self, name: str) -> str:
+        number = len(self._names)
+        while f"{name}_{number}" in self._names:
+            number += 1
+        self._names.add(f"{name}_{number}")
+        return f"{name}_{number}"
 
 
 def _pattern(slope: Expr, leaf: State) -> Any:
@@ -114,13 +169,18 @@ def _pairs(
     return dict(sorted(found.items()))
 
 
-def _across(slope: Expr, leaf: State, pattern: Any, rows: Numbers, columns: Numbers) -> Expr:
-    """Return d ``slope[rows[k]]`` / d ``leaf[columns[k]]`` for every k."""
+def _across(moves: Moves, number: int, leaf: State, pattern: Any, rows: Numbers, columns: Numbers) -> Expr:
+    """Return d ``slope[rows[k]]`` / d ``leaf[columns[k]]`` for every k, the slope being that of block ``number``."""
+    size = moves.program.dynamic[number].size
+    groups = diagonal_groups(pattern[rows][:, columns])
+    if not groups:
+        return build.ZERO
+    if len(groups) == 1 and len(groups[0]) == leaf.size == size and (rows == columns).all():
+        return moves(number, leaf, build.ONE)
     entries = []
-    for group in diagonal_groups(pattern[rows][:, columns]):
+    for group in groups:
         seed = ScatterAdd(build.ONE, Index(columns[group]), leaf.size)
-        moved = _lanes(expanded(tangent(slope, {leaf: seed}), slope.shape), rows[group])
-        entries.append((group, moved))
+        entries.append((group, _lanes(expanded(moves(number, leaf, seed), (size,)), rows[group])))
     return _gathered(entries, len(rows))
 
 

@@ -116,9 +116,9 @@ def _by_place(dae: Program, stability: Stability) -> _Limits:
 
 def _mixed(dae: Program, condensed: _Limits, rest: _Limits) -> Program:
     if not condensed:
-        return on(solve_algebraic.run(dae), set(rest))
+        return on(dae, set(rest))
     names = {place: dae.states[place[0]].lanes[place[1]] for place in rest}
-    left = solve_algebraic.run(condense(dae, set(condensed)))
+    left = condense(dae, set(condensed))
     wanted = {(dae.states[number].name, names[number, lane]) for number, lane in rest}
     places = {
         (number, lane)
