@@ -81,6 +81,7 @@ class Forward(Stages):
             "steps, dt, first_step = check_steps(steps, dt, first_step)",
             "wanted = find_places(self.FAMILIES, self.NODES, observe)",
             "dtype, device = self.precision.dtype, self.precision.device",
+            "compiled = self.compiled  # also when the backward pass runs a stretch again",
             "time = torch.arange(first_step, first_step + steps + 1, device=device, dtype=torch.float64)",
             "time = (time * dt).unsqueeze(-1)  # (steps + 1, 1), seconds",
         ]
@@ -279,7 +280,7 @@ class Forward(Stages):
         self.constants.helper("march")
         states = [self.state_names[k] for k in layer.numbers]
         keep = ["True" if plan.leaf(k) in needed else observer.kept(k) or "False" for k in layer.numbers]
-        block = f"{layer.block} if self.compiled else 0" if layer.block else "0"
+        block = f"{layer.block} if compiled else 0" if layer.block else "0"
         name, buffers = self._step(layer, held)
         given = [*(held[e] for e in layer.held), *(f"self.{b}" for b in buffers)]
         return [

@@ -17,6 +17,7 @@ _RESERVED = frozenset(
         "first",
         "last",
         "advance",
+        "compiled",
         "held",
         "now",
         "wanted",
@@ -72,7 +73,9 @@ def emit_torch(program: Program, *, source_name: str = "deck.cir", version: str 
     modules.add("sys")
     modules.discard("torch")
     lines = [
-        *_module_docstring(program, source_name, version),
+        *_module_docstring(
+            program, source_name, version, "torch and scipy" if "response" in constants.helpers else "torch"
+        ),
         "from __future__ import annotations",
         "",
         *(f"import {name}" for name in sorted(modules)),
@@ -105,12 +108,12 @@ def _indent(lines: Sequence[str]) -> list[str]:
 # ---------------------------------------------------------------------- docstrings
 
 
-def _module_docstring(program: Program, source_name: str, version: str) -> list[str]:
+def _module_docstring(program: Program, source_name: str, version: str, needs: str) -> list[str]:
     title = plain(program.title, 100)
     return [
         f'"""{title}' if title else '"""A circuit.',
         "",
-        f"Compiled from {plain(source_name)} by netc {plain(version, 20)}.  Needs only torch.",
+        f"Compiled from {plain(source_name)} by netc {plain(version, 20)}.  Needs only {needs}.",
         "All values are in SI units; time is in seconds and float64.",
         '"""',
         "",
