@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 import netc.parse.ast as ast
 from netc.elaborate.circuit import Circuit
 from netc.elaborate.scopes import Scope
@@ -19,7 +21,7 @@ def _words(text: str) -> frozenset[str]:
 _TEMPERATURES = frozenset({"temp", "tnom"})
 _STEPPING = _words(
     """
-    method maxord xmu reltol abstol vntol chgtol trtol itl1 itl2 itl3 itl4 itl5 itl6 gmin gminsteps srcsteps gmindc
+    method maxord xmu reltol abstol vntol chgtol trtol itl1 itl2 itl3 itl4 itl5 itl6 gminsteps srcsteps gmindc
     minbreak pivtol pivrel ramptime convstep convabsstep autostop trytocompact noopiter noinit klu sparse
     """
 )
@@ -35,7 +37,7 @@ _CIRCUIT = {
 _HARMLESS = _words(
     """
     acct noacct list node opts page nopage nomod interp width numdgt measdgt post brief probe ingold filetype
-    savecurrents keepopinfo seed seedinfo limpts lvlcod lvltim cptime cputime warn hush badmos3 bypass oldlimit
+    savecurrents keepopinfo seedinfo limpts lvlcod lvltim cptime cputime warn hush badmos3 bypass oldlimit
     plotwinsize plotreltol plotvntol plotabstol defl defw defad defas csdf captab nosqrt trace noprint parhier
     """
 )
@@ -76,6 +78,16 @@ def _options(card: ast.Options, scope: Scope, circuit: Circuit) -> None:
                 context.temperature = value
             else:
                 context.nominal_temperature = value
+        elif name in ("gmin", "seed"):
+            value = math.nan if expression is None else context.number(scope.value(expression))
+            if name == "gmin" and value >= 0:
+                context.gmin = value
+            elif name == "seed" and value >= 0 and value.is_integer():
+                context.random = np.random.default_rng(int(value))
+            else:
+                wanted = "a conductance in siemens" if name == "gmin" else "a whole number"
+                context.error(f"the option {name!r} needs {wanted}", place)
+            circuit.options[name] = value
         else:
             circuit.options[name] = expression.value if isinstance(expression, ast.Number) else None
             if name not in _STEPPING and name not in _HARMLESS:

@@ -15,6 +15,7 @@ from netc.ir.build import add
 from netc.ir.nodes import Const, Expr, Slot
 from netc.parse.element_cards import number_written
 
+_TWO = 2
 ZERO_CELSIUS = 273.15
 BOLTZMANN_PER_CHARGE = 1.38064852e-23 / 1.6021766208e-19
 """V/K, with the constants of ngspice 39."""
@@ -263,6 +264,7 @@ class Assembly:
         self.area = self._area()
         if any(math.isnan(self.number(x)) for values in self.card.values() for x in values):
             self.good = False
+        self._check_initial()
 
     def number(self, expr: Expr) -> float:
         """Return what ``expr`` is with the deck's own parameters."""
@@ -297,6 +299,24 @@ class Assembly:
                     close_match(name, device.model, "the parameter"),
                 )
         self.model = {name: Const(value) for name, value in device.model.items() if value is not None} | self.given
+
+    def _check_initial(self) -> None:
+        """Say what becomes of ``ic=``: a diode's counts with ``uic``, those of transistors are not supported."""
+        values = dict(self.prepared.card.parameters).get("ic")
+        if values is None:
+            return
+        timing = self.context.timing
+        if timing is not None and not timing.uic:
+            self.context.warning(
+                f"ic= of {self.name} counts only with uic on .tran: the run starts from the operating point",
+                values[0].span,
+                "add uic, or use .ic",
+            )
+        elif len(self.prepared.nodes) > _TWO or len(values) > 1:
+            self.context.error(
+                f"ic= of a {self.prepared.device.what} is not supported yet", values[0].span, "give its nodes by .ic"
+            )
+            self.good = False
 
     def _area(self) -> Expr:
         area = self.prepared.area

@@ -4,7 +4,7 @@ ngspice jumps between RON and ROFF: on above VT + VH, off below VT - VH, and bet
 resistance R = ROFF (RON / ROFF)^x, which a gradient can pass through.  Without hysteresis x goes from 0 to 1 along
 3 u^2 - 2 u^3 over a thousandth of VT around VT; call that s(v - VT).  With hysteresis a state y remembers: it moves to
 1 above VT + VH, to 0 below VT - VH, with the time constant of a step of ``.tran``, and rests between, and
-x = max(s(v - VT - VH), min(y, s(v - VT + VH))).
+x = max(s(v - VT - VH), min(s(v - VT + VH), y)).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _expand(assembly: Assembly) -> None:
             memory = add(1.0, memory)
         control, middle, half = _control(assembly, form), form.value(threshold), form.value(hysteresis)
         below = _smooth(sub(control, sub(middle, half)), width)
-        share = binary("max", _smooth(sub(control, add(middle, half)), width), binary("min", memory, below))
+        share = binary("max", _smooth(sub(control, add(middle, half)), width), binary("min", below, memory))
     first, second = assembly.nodes[:2]
     on, off = unary("log", form.value(model["ron"])), unary("log", form.value(model["roff"]))
     conductance = unary("exp", sub(mul(share, sub(off, on)), off))
