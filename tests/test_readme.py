@@ -151,6 +151,7 @@ SUPPORTED = (
     ".subckt s a b\n.param r=1k\nR1 a b {r}\n.ends\nX1 out 0 s r=2k\nX2 out 0 s params: r=3k",
     ".control\nrun\n.endc",
     ".meas tran x max v(out)\n.four 1k v(out)\n.op\n.probe v(out)\n.width out=80\n.backanno",
+    ".if (1)\nR2 out 0 1k\n.endif",
     "*.netc input V1\n*.netc output out\n*.netc train R1 C1 min=1n max=1meg",
     "B1 0 x i=v(x)*v(out)\nR2 x 0 1",
 )
@@ -169,7 +170,7 @@ REFUSED = (
     ".subckt s a b\nR1 a b 1k\n.ends\nX1 out 0 s m=2",
     *(f"{letter}1 out in 0 0 model" for letter in "ADJMNOPQSTUWYZ"),
     *(f".{analysis} 1 2 3" for analysis in ("ac", "dc", "noise", "step", "tf", "sens", "pz", "disto", "sp")),
-    ".if (1)\n.endif",
+    ".if (1)\n.param p=1\n.endif",
     ".unheardof",
     *(f"B1 x 0 v={name}(v(out))\nR2 x 0 1" for name in ("ddt", "idt", "sdt", "delay", "table", "pwl", "random")),
     "B1 x 0 v=v(out)%2\nR2 x 0 1",
