@@ -6,7 +6,7 @@ Solve(m, b)             ->  MatVec(b, TransposedInverse(m))          one factori
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from netc.ir.nodes import (
     Rate,
     Select,
     Solve,
+    TimeStep,
     Unary,
+    postorder,
     rebuild,
-    substitute,
 )
 
 RateOf = Callable[[Expr], Rate]
@@ -53,16 +54,28 @@ class TransposedInverse(Expr):
 
 
 class Rewriter:
-    """Applies the rewrites of this module; equal expressions stay one object."""
+    """Applies the rewrites of this module; equal expressions stay one object.
 
-    def __init__(self, rates: RateOf) -> None:
+    ``roots`` are all that will be rewritten.  What the stages of an integrator have in common is guarded once: a
+    slope that counts whatever a later stage selects needs no copy of its own in each of that stage's branches.
+    """
+
+    def __init__(self, rates: RateOf, roots: Sequence[Expr] = ()) -> None:
         self._rates = rates
         self._inverses: dict[Expr, TransposedInverse] = {}
         self._done: dict[Expr, Expr] = {}
+        self._live = _unconditional(roots)
+        self._settled: set[Expr] = set()  # those, rewritten
 
     def __call__(self, root: Expr) -> Expr:
         """Return ``root`` rewritten."""
-        return substitute(root, self._rewrite, self._done)
+        done = self._done
+        for node in postorder(root, known=done):
+            new = rebuild(node, tuple(done[child] for child in node.children))
+            done[node] = self._rewrite(new) or new
+            if node in self._live:
+                self._settled.add(done[node])
+        return done[root]
 
     def _rewrite(self, node: Expr) -> Expr | None:
         folded = _fold(node)
@@ -91,7 +104,7 @@ class Rewriter:
             return Select(condition, x, Const(safe)) if taken else Select(condition, Const(safe), x)
 
         done: dict[Expr, Expr] = {}
-        for node in _elementwise(branch):
+        for node in _elementwise(branch, self._settled):
             new = rebuild(node, tuple(done.get(c, c) for c in node.children))
             if isinstance(new, Unary) and new.op in _SAFE:
                 new = Unary(new.op, shield(new.x, _SAFE[new.op]))
@@ -107,15 +120,32 @@ def _whole_power(exponent: Expr) -> bool:
     return isinstance(exponent, Const) and exponent.value >= 1.0 and exponent.value == int(exponent.value)
 
 
-def _elementwise(root: Expr) -> Iterator[Expr]:
-    """Yield, operands first, what is below ``root`` through lane-by-lane operators only."""
+def _unconditional(roots: Sequence[Expr]) -> set[Expr]:
+    """Return what an integrator's step adds below ``roots`` that counts whatever is selected."""
+    stepped: set[Expr] = set()
+    for node in postorder(*roots):
+        if isinstance(node, TimeStep) or any(child in stepped for child in node.children):
+            stepped.add(node)
+    # the slopes of a first stage do not read the step; they are what a later stage adds to the states
+    found: set[Expr] = set()
+    stack = [root for root in roots if root in stepped]
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack.extend(() if isinstance(node, Select) else node.children)
+    return found
+
+
+def _elementwise(root: Expr, known: Container[Expr] = ()) -> Iterator[Expr]:
+    """Yield, operands first, what is below ``root`` through lane-by-lane operators only, but for what is ``known``."""
     seen: set[Expr] = set()
     stack: list[tuple[Expr, bool]] = [(root, False)]
     while stack:
         node, expanded = stack.pop()
         if expanded:
             yield node
-        elif node not in seen and isinstance(node, Unary | Binary | Select):
+        elif node not in seen and node not in known and isinstance(node, Unary | Binary | Select):
             seen.add(node)
             stack.append((node, True))
             stack.extend((c, False) for c in reversed(node.children))

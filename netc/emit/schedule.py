@@ -49,7 +49,7 @@ class Schedule:
 def schedule(program: Program) -> Schedule:
     """Place every expression of ``program``."""
     rates = Rates(program)
-    rewrite = Rewriter(rates)
+    rewrite = Rewriter(rates, [state.derivative for state in program.states])
     plan = Schedule(
         program,
         rates,
