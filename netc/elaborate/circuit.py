@@ -116,7 +116,7 @@ class Circuit:
     outputs: list[int] = field(default_factory=list)  # nets, class order
     trained: list[Trained] = field(default_factory=list)
     couplings: list[Coupling] = field(default_factory=list)
-    internal: set[int] = field(default_factory=set)  # nets inside of devices
+    internal: dict[int, int] = field(default_factory=dict)  # nets inside of devices, and the net each is behind
     instances: dict[str, list[str]] = field(default_factory=dict)  # subcircuit name -> instance paths
     sources: dict[str, Sequence[str]] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)

@@ -93,6 +93,7 @@ class _Elaboration:
         self.check_controls()
         for scope in self.scopes:
             self.initial_conditions(scope)
+        self.initial_conditions_inside()
         for scope in {scope.definition.name: scope for scope in self.scopes}.values():
             self.resolve_parameters(scope)
         if not circuit.branches:
@@ -155,7 +156,7 @@ class _Elaboration:
         circuit.initial_voltages = {number[net]: given for net, given in circuit.initial_voltages.items()}
         circuit.nodeset = {number[net]: given for net, given in circuit.nodeset.items()}
         circuit.outputs = [number[net] for net in circuit.outputs]
-        circuit.internal = {number[net] for net in circuit.internal if net in number}
+        circuit.internal = {number[net]: number[outer] for net, outer in circuit.internal.items() if net in number}
 
     def check_controls(self) -> None:
         touched = self.touched()
@@ -251,7 +252,8 @@ class _Elaboration:
         for part in expansion.parts:
             self.branch(part, scope)
         if len(self.circuit.branches) - before == len(expansion.parts):
-            self.circuit.internal.update(self.net(scope, node) for node in expansion.inner)
+            inner = {self.net(scope, node): self.net(scope, outer) for node, outer in expansion.inner.items()}
+            self.circuit.internal.update(inner)
             found = [(self.branch_numbers[scope.prefix + name], end) for name, end in expansion.terminal]
             self.terminals.add(scope.prefix + item.card.name, found, item.card.span)
 
@@ -418,6 +420,12 @@ class _Elaboration:
                             f"{word} sets {self.circuit.nets[net]!r} again: the last one counts", voltage.span
                         )
                     table[net] = (value, voltage.span)
+
+    def initial_conditions_inside(self) -> None:
+        """Start charges inside of devices, with ``uic``, at the voltages of the terminals, as ngspice does."""
+        if self.circuit.timing is not None and self.circuit.timing.uic:
+            given = self.circuit.initial_voltages
+            given |= {net: given[outer] for net, outer in self.circuit.internal.items() if outer in given}
 
     def node_named(self, name: str) -> str | None:
         """Return the name of a node that some element is connected to."""

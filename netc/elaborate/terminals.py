@@ -43,7 +43,7 @@ class Terminals:
         inside = len(circuit.nets)
         circuit.nets.append(f"{name}#terminal")
         nets[f"{name}#terminal"] = inside
-        circuit.internal.add(inside)
+        circuit.internal[inside] = outside
         for number, end in parts:
             branch = circuit.branches[number]
             first, second = branch.nets

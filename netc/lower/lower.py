@@ -310,6 +310,8 @@ def _check_initial(equations: Equations) -> None:
         return total if forest.path_to_root(net) or net == 0 else None
 
     for net, (value, span) in circuit.initial_voltages.items():
+        if net in circuit.internal:
+            continue  # it only follows its terminal
         if not uic:
             # rest is sought with the node held, whatever hangs there; only sources outrank .ic
             path = forest.path_to_root(net)

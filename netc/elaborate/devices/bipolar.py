@@ -40,13 +40,13 @@ class _Transistor:
         self.substrate = rest[0] if rest else "0"
         self.collector = self._behind("collector", collector, "rc")
         self.emitter = self._behind("emitter", emitter, "re")
-        self.base = base if not assembly.number(self.model["rb"]) > 0 else assembly.inner("base")
+        self.base = base if not assembly.number(self.model["rb"]) > 0 else assembly.inner("base", base)
 
     def _behind(self, label: str, node: str, name: str) -> str:
         resistance = div(self.model[name], self.area)
         if not self.assembly.number(resistance) > 0:
             return node
-        inner = self.assembly.inner(label)
+        inner = self.assembly.inner(label, node)
         self.assembly.resistor(name, (node, inner), resistance)
         return inner
 

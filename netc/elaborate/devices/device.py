@@ -48,10 +48,14 @@ class Device:
 
 @dataclass(slots=True)
 class Expansion:
-    """The branches of one device: ``inner`` are its own nodes, ``terminal`` the branches (name, end) at the first."""
+    """The branches of one device.
+
+    ``inner`` are its own nodes, each with the terminal it is behind, ``terminal`` the
+    branches (name, end) at the first.
+    """
 
     parts: list[Prepared] = field(default_factory=list)
-    inner: list[str] = field(default_factory=list)
+    inner: dict[str, str] = field(default_factory=dict)
     terminal: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -335,10 +339,10 @@ class Assembly:
         nominal = self.model.get("tnom", Const(self.context.nominal_temperature))
         return add(own, Const(ZERO_CELSIUS)), add(nominal, Const(ZERO_CELSIUS))
 
-    def inner(self, label: str) -> str:
-        """Return a node of the device's own."""
+    def inner(self, label: str, outer: str) -> str:
+        """Return a node of the device's own behind its terminal ``outer``."""
         node = f"{self.name}#{label}"
-        self.expansion.inner.append(node)
+        self.expansion.inner[node] = outer
         return node
 
     def add(

@@ -3,7 +3,7 @@
     a --RS-- a' --|>|-- k      i = IS (exp(v / (N VT)) - 1) + gmin v,    C = C_depletion(v) + TT di/dv
 
 Below -3 N VT the current goes to -IS as -IS (1 + (3 N VT / (e v))^3); below the breakdown voltage it is
--IS exp(-(BV + v) / (NBV VT)), BV moved so that the current at -BV is IBV.  With IKF the current is divided by
+-IS exp(-(BV + v) / (NBV VT)), NBV being N unless given, BV moved so that the current at -BV is IBV.  With IKF the current is divided by
 1 + sqrt(i / IKF).
 """
 
@@ -38,7 +38,7 @@ def _expand(assembly: Assembly) -> None:
     inner = anode
     series = div(model["rs"], area)
     if assembly.number(series) > 0:
-        inner = assembly.inner("internal")
+        inner = assembly.inner("internal", anode)
         assembly.terminal(assembly.resistor("rs", (anode, inner), series))
     junction = (inner, cathode)
     voltage_scale = thermal_voltage(kelvin)
@@ -50,7 +50,7 @@ def _expand(assembly: Assembly) -> None:
         result = mul(saturated, forward_or_reverse(v, form.value(mul(model["n"], voltage_scale))))
         if assembly.has("bv"):
             edge = form.value(_breakdown(assembly, saturation, voltage_scale))
-            scale = form.value(mul(model["nbv"], voltage_scale))
+            scale = form.value(mul(model.get("nbv", model["n"]), voltage_scale))
             beyond = neg(mul(saturated, exponential(neg(div(add(edge, v), scale)))))
             result = select(binary("ge", v, neg(edge)), result, beyond)
         if assembly.has("ikf"):
@@ -91,8 +91,8 @@ def _breakdown(assembly: Assembly, saturation: Expr, voltage_scale: Expr) -> Exp
     The fixed point of x = BV - NBV VT log(1 + IBV / IS - x / VT), from x = BV - NBV VT log(1 + IBV / IS).
     """
     model = assembly.model
-    given, at = model["bv"], mul(model["ibv"], assembly.area)
-    scale = mul(model["nbv"], voltage_scale)
+    given, at = model["bv"], model["ibv"]  # the same for every area, as in ngspice
+    scale = mul(model.get("nbv", model["n"]), voltage_scale)
     least = div(mul(saturation, given), voltage_scale)
     if assembly.number(at) < assembly.number(least):
         return given
@@ -128,7 +128,7 @@ DEVICE = Device(
         "fc": 0.5,
         "bv": None,
         "ibv": 1e-3,
-        "nbv": 1.0,
+        "nbv": None,
         "ikf": None,
         "tnom": None,
     },

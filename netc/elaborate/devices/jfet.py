@@ -25,7 +25,7 @@ def _behind(assembly: Assembly, label: str, node: str, name: str) -> str:
     resistance = div(assembly.model[name], assembly.area)
     if not assembly.number(resistance) > 0:
         return node
-    inner = assembly.inner(label)
+    inner = assembly.inner(label, node)
     assembly.resistor(name, (node, inner), resistance)
     return inner
 

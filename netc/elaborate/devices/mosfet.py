@@ -60,7 +60,7 @@ class _Transistor:
             resistance = mul(self.model["rsh"], self._card(squares, 1.0))
         if not self.assembly.number(resistance) > 0:
             return node
-        inner = self.assembly.inner(label)
+        inner = self.assembly.inner(label, node)
         self.assembly.resistor(f"r{label[0]}", (node, inner), resistance)
         return inner
 
