@@ -11,6 +11,7 @@ from netc.emit.constants import Constants
 from netc.emit.rewrite import Rewriter, TransposedInverse
 from netc.emit.text import SUPPORT, Names, lanes_text, number
 from netc.ir.implicit import Hole, Newton
+from netc.ir.network import Response
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -181,6 +182,8 @@ class Scope:
             return self._call("solve", self._tensor_code(node.matrix), self._tensor_code(node.b))
         if isinstance(node, Newton):
             return self._newton(node)
+        if isinstance(node, Response):
+            return self._response(node)
         if isinstance(node, Interpolate):
             return self._call("interpolate", *(self._tensor_code(c) for c in (node.x, node.xs, node.ys)))
         raise ValueError(f"the program has no {type(node).__name__} {getattr(node, 'name', '')!r}")
@@ -198,6 +201,13 @@ class Scope:
         operands = [self._tensor_code(o) for o in node.operands]
         given = [self._buffer(f"self.{b}") for b in buffers]
         return self._call("newton", name, self._tensor_code(node.guess), str(node.systems), *operands, *given)
+
+    def _response(self, node: Response) -> Code:
+        values, feeds = self._tensor_code(node.values), self._tensor_code(node.feeds)
+        entries, fed = (
+            (self._index(a), self._index(b)) for a, b in ((node.rows, node.columns), (node.feed_rows, node.feed_ports))
+        )
+        return self._call("response", values, *entries, feeds, *fed, str(node.shape[0]), str(node.shape[1]))
 
     def _tensor_code(self, node: Expr) -> Code:
         code = self.known[node]

@@ -1,6 +1,7 @@
 """Functions that emitted modules carry with them: the emitter copies the ones a circuit needs, as they stand here.
 
-Only :mod:`torch` and the standard library, so that an emitted file needs neither netc nor numpy.
+Only :mod:`torch` and the standard library, so that an emitted file needs neither netc nor numpy; large networks need
+scipy.
 """
 
 # mypy: disable-error-code="no-untyped-call,no-any-return"
@@ -115,6 +116,48 @@ def solve(matrix: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     leading = torch.broadcast_shapes(matrix.shape[:-2], b.shape[:-1])
     b = b.expand(*leading, b.shape[-1])
     return torch.linalg.solve_ex(matrix.expand(*leading, *matrix.shape[-2:]), b.unsqueeze(-1))[0].squeeze(-1)
+
+
+class Network(torch.autograd.Function):
+    """The answer of a sparse linear network to what is fed into it; one factorisation serves both directions."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, right: torch.Tensor
+    ) -> torch.Tensor:
+        """Solve A y = right for (n, ports), A having values[k] added at (rows[k], columns[k])."""
+        from scipy.sparse import csc_matrix  # here: only networks need it
+        from scipy.sparse.linalg import splu
+
+        n = right.shape[0]
+        places = (rows.numpy(force=True), columns.numpy(force=True))
+        ctx.factors = splu(csc_matrix((values.numpy(force=True), places), shape=(n, n)))
+        found = torch.from_numpy(ctx.factors.solve(right.numpy(force=True))).to(values.device)
+        ctx.save_for_backward(rows, columns, found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: torch.Tensor) -> Any:
+        """Solve with the transpose; the gradient of A has the places of its entries alone."""
+        rows, columns, found = ctx.saved_tensors
+        back = torch.from_numpy(ctx.factors.solve(seeds[0].numpy(force=True), trans="T")).to(found.device)
+        parts = zip(back.split(32, 1), found.split(32, 1), strict=True)  # so that little of it is there at a time
+        return -sum((a[rows] * b[columns]).sum(1) for a, b in parts), None, None, back
+
+
+def response(
+    values: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    feeds: torch.Tensor,
+    feed_rows: torch.Tensor,
+    feed_ports: torch.Tensor,
+    ports: int,
+    size: int,
+) -> torch.Tensor:
+    """What the unknowns (size) of a sparse network become for one unit of each port: (ports, size), in float64."""
+    right = assemble(feeds, feed_rows * ports + feed_ports, size, ports)
+    return Network.apply(values.expand(rows.numel()).to(torch.float64), rows, columns, right.to(torch.float64)).mT
 
 
 def newton(step: Any, guess: torch.Tensor, systems: int, *operands: torch.Tensor) -> torch.Tensor:

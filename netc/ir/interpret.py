@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from netc.ir.implicit import Hole, Newton, iterate
+from netc.ir.network import Response, response
 from netc.ir.nodes import (
     BINARY,
     UNARY,
@@ -339,6 +340,7 @@ _RULES: dict[type[Expr], Callable[..., Array]] = {
     MatVec: _matvec,
     Solve: _solve,
     Newton: _newton,
+    Response: response,
     Interpolate: _interpolate,
     Transpose: _transpose,
     Outer: _outer,

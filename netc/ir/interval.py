@@ -15,6 +15,7 @@ import numpy as np
 
 from netc.ir.build import ONE
 from netc.ir.implicit import Newton
+from netc.ir.network import Response, response
 from netc.ir.nodes import (
     BINARY,
     UNARY,
@@ -473,3 +474,13 @@ def _(node: Interpolate, of: Lookup) -> Interval:
         lower[lane] = min(*np.interp(ends, points, below_y), below_y[inside].min(initial=np.inf))
         upper[lane] = max(*np.interp(ends, points, above_y), above_y[inside].max(initial=-np.inf))
     return lower, upper
+
+
+@_rule.register
+def _(node: Response, of: Lookup) -> Interval:
+    """Exact for numbers; what lies between two networks is not bounded."""
+    (low, high), (weak, strong) = of(node.values), of(node.feeds)
+    if np.array_equal(low, high) and np.array_equal(weak, strong):
+        found = response(node, low, weak)
+        return found, found
+    return np.full(node.shape, -np.inf), np.full(node.shape, np.inf)

@@ -16,6 +16,7 @@ import numpy as np
 
 from netc.diagnostics import Span, printable
 from netc.ir.implicit import Hole, Newton
+from netc.ir.network import Response
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -193,10 +194,17 @@ def _called(node: Expr, texts: list[str]) -> str:
         return f"scatter_add({operands}, {_index(node.index)}, {node.lanes})"
     if isinstance(node, Assemble):
         return f"assemble({operands}, {_index(node.rows)}, {_index(node.columns)}, {_shape(node)})"
+    if isinstance(node, Response):
+        entries, feeds = (f"{_index(a)}, {_index(b)}" for a, b in _places(node))
+        return f"response({texts[0]}, {entries}, {texts[1]}, {feeds}, {_shape(node)})"
     for kind, name in _NAMES.items():
         if isinstance(node, kind):
             return f"{name}({operands})"
     raise ValueError(f"no text for {type(node).__name__}")
+
+
+def _places(node: Response) -> tuple[tuple[Index, Index], tuple[Index, Index]]:
+    return (node.rows, node.columns), (node.feed_rows, node.feed_ports)
 
 
 def _newton(node: Newton, texts: list[str]) -> str:

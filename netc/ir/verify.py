@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netc.ir.implicit import Hole, Newton
+from netc.ir.network import Response
 from netc.ir.nodes import (
     Assemble,
     Const,
@@ -91,6 +92,12 @@ def _check(node: Expr, place: str, leaves: dict[tuple[type[Expr], str], Shape]) 
         shape = leaves.get((type(node), node.name))
         if shape != node.shape:
             raise ValueError(f"{place}: {type(node).__name__} {node.name!r} {node.shape} is declared as {shape}")
+    elif isinstance(node, Response):
+        ports, size = node.shape
+        for index, limit in ((node.rows, size), (node.columns, size), (node.feed_rows, size), (node.feed_ports, ports)):
+            _in_range(index.array, limit, place)
+        _lanes(node.values.shape[-1], len(node.rows), place)
+        _lanes(node.feeds.shape[-1], len(node.feed_rows), place)
     elif isinstance(node, Newton):
         _check_newton(node, place)
     elif isinstance(node, Gather):

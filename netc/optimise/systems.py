@@ -21,15 +21,21 @@ from netc.diagnostics import Diagnostics, Span
 from netc.ir import build
 from netc.ir.interpret import Array
 from netc.ir.linear import Entry, lanes_of
+from netc.ir.network import Response
 from netc.ir.nodes import Const, Expr, Index, Unary
 from netc.ir.program import AlgebraicBlock
 from netc.optimise.elimination import Singular, eliminate
+from netc.optimise.feeding import feeds
 from netc.optimise.rewriting import negated
 
 SMALL = 4
 """Most unknowns of a component that is solved by elimination over lanes."""
 LARGEST = 6000
 """Most unknowns of one dense system (its float64 matrix takes 288 MB)."""
+SPARSE = 256
+"""Least unknowns of one system whose response is found by sparse factors,"""
+SPARSE_FILL = 20
+"""where at most one in so many entries of its matrix differs from 0."""
 _PATTERNS = 16  # more different small patterns than this are solved as one dense system instead
 
 Numbers = np.ndarray[Any, np.dtype[Any]]  # int64
@@ -190,8 +196,6 @@ class System:
     def _dense(self, group: Group, rests: list[Expr]) -> list[Piece]:
         rows, columns = (np.concatenate([m[k] for m in group.members]) for k in (0, 1))
         size = len(rows)
-        if size > LARGEST:
-            raise Wrong("large", columns)
         row_of, column_of = np.full(len(self.names), -1), np.full(len(self.names), -1)
         row_of[rows], column_of[columns] = np.arange(size), np.arange(size)
         inside = np.flatnonzero(row_of[self.rows] >= 0)
@@ -201,12 +205,33 @@ class System:
             parts.append(build.widen(lanes_of(self.coefficients[number], Index(self.lane[chosen])), len(chosen)))
         where = Index(row_of[self.rows[inside]]), Index(column_of[self.columns[inside]])
         values = build.concat(parts)
+        right = negated(self._rest(rests, rows))
+        if size > SPARSE and len(inside) < size * size // SPARSE_FILL and not self.moves(values):
+            known = self._response(values, *where, build.widen(right, size))
+            if known is not None:
+                return [(columns, known)]
+        if size > LARGEST:
+            raise Wrong("large", columns)
         matrix = build.assemble(_held(values) if group.curved else values, *where, (size, size))
         if not self.moves(matrix):
             involved = _null_lanes(self.nominal(matrix))
             if involved is not None:
                 raise Wrong("singular", columns[involved])
-        return [(columns, build.solve(matrix, negated(self._rest(rests, rows))))]
+        return [(columns, build.solve(matrix, right))]
+
+    def _response(self, values: Expr, rows: Index, columns: Index, right: Expr) -> Expr | None:
+        """Return the unknowns of a sparse network as a product of what feeds it with its response.
+
+        ``None`` where too much feeds it, or what feeds it does so in a way that cannot be told apart.
+        """
+        fed = feeds(right, self.moves)
+        if fed is None or fed.lanes > len(rows) // 8:
+            return None
+        shape = (fed.lanes, right.size)
+        found = Response(values, rows, columns, fed.values, fed.rows, fed.ports, shape)
+        if not np.isfinite(self.nominal(found)).all():
+            raise Wrong("singular", np.unique(rows.array))
+        return build.matvec(fed.drive, found)
 
     def _rest(self, rests: list[Expr], rows: Numbers) -> Expr:
         pieces = [(np.arange(size) + start, x) for x, size, start in zip(rests, self.sizes, self.starts, strict=True)]

@@ -14,6 +14,7 @@ from netc.diagnostics import Diagnostic, Severity, Span
 from netc.emit import emit_torch
 from netc.ir import nodes
 from netc.ir.implicit import Hole, Newton, newton
+from netc.ir.network import Response
 from netc.ir.nodes import Const, Expr, Index, Parameter
 from netc.ir.serial import dump, load
 
@@ -57,6 +58,7 @@ def every_kind() -> Iterator[Expr]:
     yield from (matrix, nodes.MatVec(a, matrix), nodes.Solve(matrix, b), nodes.Transpose(matrix), nodes.Outer(a, b))
     yield nodes.Interpolate(a, nodes.Columns(a, b), nodes.Columns(b, a))
     yield nodes.Entries(matrix, Index([0, 2]), Index([1, 1]))
+    yield Response(a, Index([0, 1, 0]), Index([0, 1, 1]), b, Index([0, 1, 1]), Index([0, 0, 2]), (3, 2))
     yield newton(
         nodes.Binary("mul", a, nodes.Unknown("z", 3)), nodes.Unknown("z", 3), a, b, systems=3, names=("p", "q")
     )
