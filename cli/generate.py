@@ -71,8 +71,29 @@ def _in_options(diagnostic: Diagnostic, names: Iterable[str]) -> Diagnostic:
     help="Of a weight of +1 in the other layers.",
 )
 @click.option("--membrane-capacitance", type=Quantity("F"), default="100n", show_default=True, help="Of every neuron.")
-@click.option("--line-capacitance", type=Quantity("F"), help="Parasitic, of every word and bit line.  [none]")
+@click.option(
+    "--line-capacitance", type=Quantity("F"), help="Parasitic, at the end of every word and bit line.  [none]"
+)
 @click.option("--line-resistance", type=Quantity("ohm"), help="Of word line drivers and bit line senses.  [none]")
+@click.option("--source-resistance", type=Quantity("ohm"), help="Of word line drivers.  [--line-resistance]")
+@click.option("--sense-resistance", type=Quantity("ohm"), help="Of bit line senses.  [--line-resistance; passive none]")
+@click.option("--wire-resistance", type=Quantity("ohm"), help="Of a line from crossing to crossing.  [none]")
+@click.option("--crossing-capacitance", type=Quantity("F"), help="Between the two lines of each crossing.  [none]")
+@click.option(
+    "--selector",
+    type=click.Choice(["none", "1t1r", "diode"]),
+    default="none",
+    show_default=True,
+    help="In series with each synapse: an nMOS transistor (1T1R) or a diode.",
+)
+@click.option(
+    "--gate-voltage",
+    type=Quantity("V"),
+    default="3.3",
+    show_default=True,
+    help="Of the transistors of --selector 1t1r.",
+)
+@click.option("--neurons/--no-neurons", default=True, help="Whether bit lines charge neurons; without, --passive only.")
 @click.option(
     "--read-voltage", type=Quantity("V"), help="Amplitude of an input word line.  [50m buffered, 500m passive]"
 )
@@ -99,10 +120,11 @@ def command(output: Path, **design: Any) -> None:
     Examples:
       netc generate --layers 784,100,10 -o network.cir
       netc generate --layers 64,16,10 --passive -o small.cir
+      netc generate --layers 64,16,10 --wire-resistance 2 --sense-resistance 100 --selector 1t1r -o cells.cir
     """
     from netc.generate import generate, write
 
-    for name in ("line_capacitance", "line_resistance"):
+    for name in ("line_capacitance", "line_resistance", "wire_resistance", "crossing_capacitance"):
         design[name] = design[name] or 0.0
     try:
         text = generate(**design)

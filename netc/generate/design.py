@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from netc.diagnostics import Diagnostics
 
 MAXIMUM_SYNAPSES = 20_000_000
+SELECTORS = ("none", "1t1r", "diode")
 NEURON_PARAMETERS = ("Ereset", "Erest", "Ron", "Roff", "Von", "Voff", "VT", "tau", "k", "v0", "x10", "x20")
 
 _SIZE_HINT = "give at least two layer sizes, for example 784,100,10"
@@ -21,7 +22,7 @@ class Design:
     Two forms.  *Buffered*: a synapse is a pair of devices to a plus and a minus bit line, 0 V sources hold and sense
     the bit lines, mirrors carry their currents, times the attenuation, into the membrane, and a buffer drives the next
     word line.  *Passive*: a synapse is one device from membrane to membrane; the bit line is the membrane,
-    I_j = sum_i G_ij (V_i - V_j).
+    I_j = sum_i G_ij (V_i - V_j).  A passive one without neurons is a stack of crossbars that sense resistors end.
 
     Attributes:
         layers: neurons per layer, inputs first.
@@ -38,9 +39,19 @@ class Design:
         input_current: A, into a membrane of the first layer, of a full input through a weight of +1.
         transconductance: S, from a membrane to one of the next layer, through a weight of +1.
         membrane_capacitance: F.
-        line_capacitance: F, parasitic, of each word line and bit line (passive: of each membrane, in parallel to it).
+        line_capacitance: F, parasitic, to ground at the driven end of each word line and at the sensed end of each bit
+            line (passive: of input lines and bit lines).
         line_resistance: ohm, of the driver of each word line and of each bit line's sense path (passive: of the
             drivers of the input lines only).
+        source_resistance: ohm, of the driver of each word line; ``line_resistance``.
+        sense_resistance: ohm, from the end of each bit line to what holds it: the 0 V source, a passive network's
+            membrane, or ground where there are no neurons; ``line_resistance``, passive none.
+        wire_resistance: ohm, of each segment of a line from crossing to crossing, and to its driven or sensed end.
+        crossing_capacitance: F, between word line and bit line at each crossing.
+        selector: in series with each synapse: ``none``, ``1t1r`` (an nMOS transistor whose gate line is on) or
+            ``diode``.
+        gate_voltage: V, of the gate lines of ``1t1r``.
+        neurons: whether bit lines charge neurons.
         alpha_time: s, time constant of both stages of the alpha current.
         pulse_width: s, of the pulse that starts an alpha current.
         pulse_period: s.
@@ -62,6 +73,13 @@ class Design:
     membrane_capacitance: float = 100e-9
     line_capacitance: float = 0.0
     line_resistance: float = 0.0
+    source_resistance: float | None = None
+    sense_resistance: float | None = None
+    wire_resistance: float = 0.0
+    crossing_capacitance: float = 0.0
+    selector: str = "none"
+    gate_voltage: float = 3.3
+    neurons: bool = True
     alpha_time: float = 0.64e-3
     pulse_width: float = 0.1e-3
     pulse_period: float = 1e-3
@@ -89,6 +107,23 @@ class Design:
         if self.read_voltage is not None:
             return self.read_voltage
         return 0.5 if self.passive else 50e-3
+
+    @property
+    def resistance_of_sources(self) -> float:
+        """Resistance of the driver of each word line, ohm."""
+        return self.line_resistance if self.source_resistance is None else self.source_resistance
+
+    @property
+    def resistance_of_senses(self) -> float:
+        """Resistance of the sense path of each bit line, ohm."""
+        if self.sense_resistance is not None:
+            return self.sense_resistance
+        return 0.0 if self.passive else self.line_resistance
+
+    def columns(self, crossbar: int) -> list[str]:
+        """Return the names of the bit lines of ``crossbar`` (from 0) in order: ``1p``, ``1m``, ``2p`` or ``1``."""
+        neurons = range(1, self.layers[crossbar + 1] + 1)
+        return [f"{j}{sign}" for j in neurons for sign in ([""] if self.passive else ["p", "m"])]
 
     def resistances(self, crossbar: int) -> tuple[float, float]:
         """Return least and greatest resistance of a synapse of ``crossbar`` (from 0), ohm."""
@@ -130,6 +165,7 @@ class Design:
             "pulse_width": self.pulse_width,
             "pulse_period": self.pulse_period,
             "step": self.step,
+            "gate_voltage": self.gate_voltage,
         }
         for name, value in positive.items():
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -138,13 +174,19 @@ class Design:
             "init_scale": self.init_scale,
             "line_capacitance": self.line_capacitance,
             "line_resistance": self.line_resistance,
+            "source_resistance": self.source_resistance,
+            "sense_resistance": self.sense_resistance,
+            "wire_resistance": self.wire_resistance,
+            "crossing_capacitance": self.crossing_capacitance,
         }
         for name, value in at_least_zero.items():
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 diagnostics.error(f"{name} must be zero or a positive number, not {value!r}")
         for name, count, least in (("steps", self.steps, 1), ("seed", self.seed, 0)):
             if not _is_count(count, least):
                 diagnostics.error(f"{name} must be a whole number from {least}, not {count!r}")
+        if self.selector not in SELECTORS:
+            diagnostics.error(f"selector must be one of {', '.join(SELECTORS)}, not {self.selector!r}")
         for name, value in self.neuron.items():
             if name not in NEURON_PARAMETERS:
                 diagnostics.error(
@@ -169,11 +211,7 @@ class Design:
                 diagnostics.error(
                     f"attenuation must be {self.crossbars} positive number{plural}, one for each crossbar"
                 )
-        if self.line_capacitance > 0 and self.line_resistance == 0 and not self.passive:
-            diagnostics.error(
-                "line_capacitance has no effect on lines that ideal sources hold",
-                hint="set line_resistance too, for example 100 ohm",
-            )
+        self._check_lines(diagnostics)
         if self.pulse_width < 2 * self.step:
             diagnostics.error(
                 f"pulse_width ({self.pulse_width:g} s) must be two steps ({self.step:g} s) or more",
@@ -181,6 +219,28 @@ class Design:
             )
         if self.pulse_period < self.pulse_width + self.step:
             diagnostics.error(f"pulse_period ({self.pulse_period:g} s) is too short for pulse_width")
+
+    def _check_lines(self, diagnostics: Diagnostics) -> None:
+        ends = {"source_resistance": self.resistance_of_sources, "sense_resistance": self.resistance_of_senses}
+        held = [name for name, value in ends.items() if not value and not self.wire_resistance]
+        if self.line_capacitance > 0 and held and not self.passive:
+            diagnostics.error(
+                "line_capacitance has no effect on lines that ideal sources hold",
+                hint=f"set {' and '.join(held)} too, for example 100 ohm",
+            )
+        if self.crossing_capacitance > 0 and len(held) == 2 and not self.passive:
+            diagnostics.error(
+                "crossing_capacitance has no effect on lines that ideal sources hold",
+                hint="set wire_resistance or sense_resistance too, for example 10 ohm",
+            )
+        if self.neurons:
+            return
+        if not self.passive:
+            diagnostics.error("a network without neurons must be passive", hint="add passive")
+        if not self.resistance_of_senses:
+            diagnostics.error(
+                "a network without neurons needs a sense_resistance", hint="set it, for example to 100 ohm"
+            )
 
 
 def _is_count(value: object, least: int) -> bool:

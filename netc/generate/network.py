@@ -1,7 +1,8 @@
 """Write a :class:`~netc.generate.design.Design` as a self-contained deck that ngspice runs as it stands.
 
 Names: crossbars count from 1, so do lines and neurons.  ``w1_12`` is word line 12 of crossbar 1, ``b1_3p`` and
-``b1_3m`` its bit lines for neuron 3, ``m1_3`` that neuron's membrane, ``r1_12_3p`` the synapse between them.
+``b1_3m`` its bit lines for neuron 3, ``m1_3`` that neuron's membrane, ``r1_12_3p`` the synapse between them; more in
+:mod:`netc.generate.crossbar`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from netc.diagnostics import NetcError
+from netc.generate.cards import engineering
+from netc.generate.crossbar import bit_lines, cells, selector_model, word_lines
 from netc.generate.design import Design
 
-_SUFFIXES = {2: "meg", 1: "k", 0: "", -1: "m", -2: "u", -3: "n", -4: "p", -5: "f"}  # by power of 1000; M is milli
 _STAGE_RESISTANCE = 10e3  # ohm, of both stages of the alpha filter; only the product with the capacitance matters
 
 
@@ -35,6 +37,13 @@ def generate(
     membrane_capacitance: float = 100e-9,
     line_capacitance: float = 0.0,
     line_resistance: float = 0.0,
+    source_resistance: float | None = None,
+    sense_resistance: float | None = None,
+    wire_resistance: float = 0.0,
+    crossing_capacitance: float = 0.0,
+    selector: str = "none",
+    gate_voltage: float = 3.3,
+    neurons: bool = True,
     alpha_time: float = 0.64e-3,
     pulse_width: float = 0.1e-3,
     pulse_period: float = 1e-3,
@@ -63,6 +72,13 @@ def generate(
         membrane_capacitance=membrane_capacitance,
         line_capacitance=line_capacitance,
         line_resistance=line_resistance,
+        source_resistance=source_resistance,
+        sense_resistance=sense_resistance,
+        wire_resistance=wire_resistance,
+        crossing_capacitance=crossing_capacitance,
+        selector=selector,
+        gate_voltage=gate_voltage,
+        neurons=neurons,
         alpha_time=alpha_time,
         pulse_width=pulse_width,
         pulse_period=pulse_period,
@@ -91,33 +107,28 @@ def write(path: str | Path, text: str) -> Path:
 def deck(design: Design) -> str:
     """Return the deck of a design; see :func:`generate`."""
     design.check()
-    lines = [*_header(design), "", *_subcircuits(), "", *_inputs(design)]
+    lines = [*_header(design), "", *(_subcircuits() if design.neurons else ()), *selector_model(design), ""]
+    lines += _inputs(design)
     generator = np.random.default_rng(design.seed)
     for crossbar in range(design.crossbars):
-        lines += ["", *_word_lines(design, crossbar), *_synapses(design, crossbar, generator)]
-        lines += [*_bit_lines(design, crossbar), *_neurons(design, crossbar)]
+        lines += ["", *word_lines(design, crossbar), *cells(design, crossbar, generator)]
+        lines += bit_lines(design, crossbar)
+        if design.neurons:
+            lines += _neurons(design, crossbar)
     lines += ["", *_directives(design), _tran(design), ".end", ""]
     return "\n".join(lines)
-
-
-def engineering(value: float) -> str:
-    """Return ``value`` with a SPICE suffix, to 7 digits: ``1e-7`` is ``100n``."""
-    if value == 0 or not 1e-15 <= abs(value) < 1e9:
-        return f"{value:.7g}"
-    power = math.floor(math.log10(abs(value)) / 3 + 1e-12)
-    digits = f"{value / 1000.0**power:.7g}"
-    return digits + _SUFFIXES[power]
 
 
 def _header(design: Design) -> list[str]:
     sizes = "-".join(map(str, design.layers))
     form = "passive" if design.passive else "buffered"
     lines = [
-        f"Fully memristive spiking network {sizes}, {form}",
+        f"{'Fully memristive spiking network' if design.neurons else 'Memristive crossbars'} {sizes}, {form}",
         f'* Written by netc generate, seed {design.seed}.  Source: "Gradient-based Neuromorphic Learning on Dynamical',
         '* RRAM Arrays" (MEMprop), 2022, Fig. 3 and Tables I to III.',
         "*",
-        "* Word lines w<crossbar>_<line>, membranes m<crossbar>_<neuron>, synapses r<crossbar>_<line>_<neuron>.",
+        f"* Word lines w<crossbar>_<line>, {'membranes' if design.neurons else 'outputs'} m<crossbar>_<neuron>,"
+        " synapses r<crossbar>_<line>_<neuron>.",
     ]
     if design.passive:
         lines += [
@@ -130,6 +141,11 @@ def _header(design: Design) -> list[str]:
             "* G = 1/R and D = 1/Ron - 1/Roff the weight is w = (G+ - G-) / D, within +-1.  Mirrors with gain s:",
             "*   I_j = s D sum_i w_ij V_i",
         ]
+    if design.wire_resistance:
+        lines.append(
+            f"* Wires: {engineering(design.wire_resistance)} ohm from crossing to crossing, nodes"
+            " w<crossbar>_<line>_<column> and b<crossbar>_<line>_<column>."
+        )
     for crossbar in range(design.crossbars):
         lines.append(f"* Crossbar {crossbar + 1}: " + _arithmetic(design, crossbar))
     return lines
@@ -177,76 +193,6 @@ def _inputs(design: Design) -> Iterator[str]:
     yield f"ralpha2 a1b a2 {resistance}"
     yield f"calpha2 a2 0 {capacitance} IC=0"
     yield f"ealpha alpha 0 a2 0 {engineering(gain)}"
-
-
-def _word_lines(design: Design, crossbar: int) -> Iterator[str]:
-    number, first = crossbar + 1, crossbar == 0
-    if design.passive and not first:
-        return
-    yield f"* crossbar {number}: word lines" + (", one a feature: data scale the gains" if first else "")
-    resistive = design.line_resistance > 0
-    for i in range(1, design.layers[crossbar] + 1):
-        driven = f"d{number}_{i}" if resistive else f"w{number}_{i}"
-        if first:
-            yield f"ein{i} {driven} 0 alpha 0 1"
-        else:
-            yield f"e{number}_{i} {driven} 0 m{crossbar}_{i} 0 1"
-        if resistive:
-            yield f"rw{number}_{i} {driven} w{number}_{i} {engineering(design.line_resistance)}"
-            if design.line_capacitance > 0:
-                yield f"cw{number}_{i} w{number}_{i} 0 {engineering(design.line_capacitance)} IC=0"
-
-
-def _synapses(design: Design, crossbar: int, generator: np.random.Generator) -> Iterator[str]:
-    rows, columns = design.layers[crossbar], design.layers[crossbar + 1]
-    spread = min(1.0, design.init_scale / math.sqrt(rows))
-    weight = generator.uniform(-spread, spread, (rows, columns))
-    plus = _resistance(design, crossbar, 0.5 + weight / 2)
-    number = crossbar + 1
-    yield f"* crossbar {number}: synapses"
-    if design.passive:
-        word, bit = ("w1" if crossbar == 0 else f"m{crossbar}"), f"m{number}"
-        for i in range(rows):
-            head, line = f"r{number}_{i + 1}_", f" {word}_{i + 1} {bit}_"
-            for j, value in enumerate(plus[i], 1):
-                yield f"{head}{j}{line}{j} {value:.6g}"
-        return
-    minus = _resistance(design, crossbar, 0.5 - weight / 2)
-    for i in range(rows):
-        head, line = f"r{number}_{i + 1}_", f" w{number}_{i + 1} b{number}_"
-        for j, (p, m) in enumerate(zip(plus[i], minus[i], strict=True), 1):
-            yield f"{head}{j}p{line}{j}p {p:.6g}"
-            yield f"{head}{j}m{line}{j}m {m:.6g}"
-
-
-def _resistance(design: Design, crossbar: int, position: np.ndarray) -> list[list[float]]:
-    """Return resistances, ohm, for positions in 0..1 between the conductances 1/Roff and 1/Ron; same shape."""
-    ron, roff = design.resistances(crossbar)
-    values: list[list[float]] = (1 / (1 / roff + position * (1 / ron - 1 / roff))).tolist()
-    return values
-
-
-def _bit_lines(design: Design, crossbar: int) -> Iterator[str]:
-    number = crossbar + 1
-    neurons = range(1, design.layers[crossbar + 1] + 1)
-    if design.passive:
-        if design.line_capacitance > 0:
-            yield f"* crossbar {number}: parasitic capacitance of the bit lines, which are the membranes"
-            for j in neurons:
-                yield f"cb{number}_{j} m{number}_{j} 0 {engineering(design.line_capacitance)}"
-        return
-    yield f"* crossbar {number}: bit lines, held and sensed by 0 V sources; mirrors, the plus line excites"
-    gain = engineering(design.gain(crossbar))
-    for j in neurons:
-        for sign, pins in (("p", f"0 m{number}_{j}"), ("m", f"m{number}_{j} 0")):
-            line, held = f"{number}_{j}{sign}", f"b{number}_{j}{sign}"
-            if design.line_resistance > 0:
-                held = f"s{line}"
-                yield f"rb{line} b{line} {held} {engineering(design.line_resistance)}"
-                if design.line_capacitance > 0:
-                    yield f"cb{line} b{line} 0 {engineering(design.line_capacitance)} IC=0"
-            yield f"vb{line} {held} 0 0"
-            yield f"f{line} {pins} vb{line} {gain}"
 
 
 def _neurons(design: Design, crossbar: int) -> Iterator[str]:

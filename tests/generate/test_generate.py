@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netc.diagnostics import NetcError
 from netc.generate import generate, write
-from netc.generate.network import engineering
+from netc.generate.cards import engineering
 from tests.netlists.plain_ngspice import MifNeurons, alpha, nrmse, simulate
 
 
@@ -117,7 +117,7 @@ def test_engineering_notation_reads_back(value: float) -> None:
         ({"init_scale": -1.0}, "init_scale"),
         ({"attenuation": (1.0,)}, "2 positive numbers"),
         ({"attenuation": (1.0, 1.0), "passive": True}, "no mirrors"),
-        ({"line_capacitance": 1e-12}, "line_resistance"),
+        ({"line_capacitance": 1e-12}, "source_resistance and sense_resistance"),
         ({"pulse_width": 10e-6}, "two steps"),
         ({"pulse_period": 0.1e-3}, "too short"),
         ({"steps": 0}, "steps must be a whole number"),
