@@ -114,7 +114,7 @@ def _cards(deck: Deck, cards: Iterable[Card]) -> Iterator[str]:
             yield line
         if isinstance(card, Subcircuit):
             yield from _cards(deck, card.cards)
-            yield ".ends"
+            yield ".eom" if line.lower().startswith(".macro") else ".ends"
 
 
 def _logical_line(deck: Deck, span: Span) -> str:

@@ -120,6 +120,8 @@ class CardBuilder(MeasureBuilder):
         for item in items:
             if not isinstance(item, Token):
                 signals.append(item)
+            elif item == "time":
+                continue
             elif item == "all":
                 return ast.Output(kind, (), self.line.whole)
             else:

@@ -18,9 +18,10 @@ from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED
 from netc.parse.fast import FastReader
 from netc.parse.include import Includes
 from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
-from netc.parse.measure_cards import without_analysis
+from netc.parse.measure_cards import signals_in, without_analysis
 from netc.parse.models import resolve_models
 from netc.parse.source import read_lines, split_lines
+from netc.parse.tidy import tidied
 from netc.parse.translate import translate
 
 _SUPPORTED = "supported are R C L K V I B E F G H D M Q J S W X"
@@ -174,7 +175,7 @@ class _Reader:
             )
 
     def _parse(self, line: LogicalLine, start: str) -> Any:
-        return parse_line(line, start, self.diagnostics, self.dialect)
+        return parse_line(tidied(line, self.dialect, self.diagnostics), start, self.diagnostics, self.dialect)
 
     def _line(self, line: LogicalLine, frames: list[_Frame]) -> None:
         letter = line.text[0]
@@ -222,7 +223,7 @@ class _Reader:
     # ------------------------------------------------------------------ dot cards
 
     def _dot(self, line: LogicalLine, frames: list[_Frame]) -> None:
-        word = re.split(r"[\s,(){}=;'\"]", line.text, maxsplit=1)[0]
+        word = re.split(r"[\s,(){}=;'\"/]", line.text, maxsplit=1)[0]
         span = line.span(0, len(word))
         if word == ".end":
             self.end = self.end or span
@@ -233,13 +234,13 @@ class _Reader:
             if CARDS[word] == "output" and line.words[1:2] in (["ac"], ["dc"], ["noise"], ["op"]):
                 self.diagnostics.warning(f"{word} of another analysis is ignored: netc runs transients", span)
                 return
-            self._keep(self._parse(line, CARDS[word]), cards)
+            self._keep(self._observed(line) if CARDS[word] == "output" else self._parse(line, CARDS[word]), cards)
         elif word in (".meas", ".measure"):
             self._measure(line, span, cards)
-        elif word == ".subckt":
+        elif word in (".subckt", ".macro"):
             head = self._parse(line, "subckt")
             frames.append(_Frame(head=head or ast.Subcircuit("", (), (), (), line.whole)))
-        elif word == ".ends":
+        elif word in (".ends", ".eom"):
             self._ends(line, span, frames)
         elif word in (".include", ".inc", ".lib"):
             card = self._include(line, word, span)
@@ -278,6 +279,19 @@ class _Reader:
             self._keep(parse_line(plain, "measure", found, self.dialect), cards)
             for problem in found:  # a result that is missing is no other circuit
                 self.diagnostics.warning(f".measure is left out: {problem.message}", problem.span, problem.hint)
+
+    def _observed(self, line: LogicalLine) -> ast.Output | None:
+        """Read what to observe; of what cannot be read, the nodes and currents in it."""
+        found = Diagnostics()
+        card = parse_line(line, "output", found, self.dialect)
+        if isinstance(card, ast.Output):
+            return card
+        signals = signals_in(line)
+        for problem in found:  # what is written is no other circuit
+            message = f"not all of this can be observed: {problem.message}"
+            hint = "its nodes and currents are" if signals else "all nodes are"
+            self.diagnostics.warning(message, problem.span, f"{hint} written instead")
+        return ast.Output(line.words[0][1:], signals, line.whole) if signals else None
 
     def _condition(self, line: LogicalLine, word: str, span: Span, frames: list[_Frame]) -> None:
         if word == ".if":

@@ -44,6 +44,7 @@ class Dialect:
     free_conditions: bool = False
     free_steps: bool = False
     source_settings: frozenset[str] = frozenset()
+    behavioural_settings: frozenset[str] = frozenset()
     temperature: float | None = None
     harmless: frozenset[str] = frozenset()
 
@@ -71,6 +72,7 @@ LTSPICE = Dialect(
     names={"temp": "temper"},
     free_steps=True,
     source_settings=frozenset({"rser", "cpar"}),
+    behavioural_settings=frozenset({"rpar", "cpar"}),
     harmless=frozenset({".backanno", ".wave", ".savebias", ".text"}),
 )
 

@@ -55,7 +55,7 @@ CARDS = {
 }
 """Start rule of the grammar by the word of a dot card."""
 
-HARMLESS = frozenset({".four", ".backanno", ".width", ".op", ".probe"})
+HARMLESS = frozenset({".four", ".backanno", ".width", ".op", ".probe", ".csparam"})
 """Cards that change no waveform of a transient analysis; ignored with a warning."""
 
 ANALYSES = frozenset(

@@ -271,6 +271,7 @@ class ElementBuilder(ExpressionBuilder):
         kind, name, nodes, span = self._head(children)
         _, keywords = self._split(children[5:])
         known = frozenset({"tc1", "tc2", "temp", "dtemp"}) | (_ON_SOURCES if children[3] == "i" else frozenset())
+        known |= self.dialect.behavioural_settings
         parameters = self._only(self._temperature_pair(keywords), known, "multiply the expression instead")
         return ast.BehaviouralSource(kind, name, nodes, str(children[3]), children[4], span, parameters)
 

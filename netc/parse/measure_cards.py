@@ -12,9 +12,11 @@ from netc.diagnostics import Span
 from netc.parse import ast
 from netc.parse.build import map_expressions, rebuild
 from netc.parse.element_cards import ElementBuilder, Keyword
+from netc.parse.expressions import node_name
 from netc.parse.lines import LogicalLine
 
 _ANALYSIS = re.compile(r"\.\w+\s+(tran|ac|dc|op|noise|tf|sp|fft|ac_sig)(?=\s)")
+_SIGNAL = re.compile(r"(?<![\w.])([vi])\s*\(\s*([^\s(),]+)\s*(?:,\s*([^\s(),]+)\s*)?\)")
 _EDGES = ("rise", "fall", "cross")
 _SAME = {"integral": "integ"}
 _STATISTICS = frozenset({"min", "max", "avg", "rms", "pp", "integ", "min_at", "max_at"})
@@ -28,6 +30,19 @@ def without_analysis(line: LogicalLine) -> tuple[LogicalLine, str | None]:
     start, end = found.span(1)
     text = line.text[:start] + " " * (end - start) + line.text[end:]
     return replace(line, text=text), found[1]
+
+
+def signals_in(line: LogicalLine) -> tuple[ast.Voltage | ast.Current, ...]:
+    """Return the plain voltages and currents that a line mentions."""
+    found: list[ast.Voltage | ast.Current] = []
+    for match in _SIGNAL.finditer(line.text):
+        span = line.span(match.start(), match.end() - match.start())
+        first, second = match[2], match[3]
+        if match[1] == "i":
+            found.append(ast.Current(first, span))
+        else:
+            found.append(ast.Voltage(node_name(first), None if second is None else node_name(second), span))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

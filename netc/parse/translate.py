@@ -165,6 +165,8 @@ class _Translation:
                 yield _switch(card)
             case ast.Passive() if self.dialect.source_settings and card.kind in "CL":
                 yield from _with_parasitics(card)
+            case ast.BehaviouralSource() if self.dialect.behavioural_settings:
+                yield from _with_parasitics(card)
             case ast.IndependentSource() if self.dialect.source_settings:
                 yield from _with_parasitics(self._relative_times(card))
             case _:
@@ -225,7 +227,7 @@ def _switch(card: ast.Model) -> ast.Model:
     return replace(card, type=kind, parameters=parameters)
 
 
-def _with_parasitics(card: ast.Passive | ast.IndependentSource) -> Iterator[ast.Card]:
+def _with_parasitics(card: ast.Passive | ast.IndependentSource | ast.BehaviouralSource) -> Iterator[ast.Card]:
     """Write LTspice's ``Rser=``, ``Lser=``, ``Rpar=`` and ``Cpar=`` as elements of their own.
 
     The element keeps its name, so ``i(name)`` stays the current through it.

@@ -49,11 +49,11 @@ def runs_as_written(deck: ast.Deck) -> bool:
         return False
     foreign = {name for name, _ in NETC} | _INTEGRALS | {"table"}
     defined = {card.name for card in every(deck.cards) if isinstance(card, ast.Func)}
+    foreign -= defined
     for card in every(deck.cards):
-        if isinstance(card, ast.Passive | ast.IndependentSource) and isinstance(_main(card), ast.Number | None):
-            continue
-        if any(call.function in foreign - defined for call in _calls(card)):
-            return False
+        for node in _parts(card):
+            if (isinstance(node, ast.Call) and node.function in foreign) or _hides_a_call(node, defined):
+                return False
     return True
 
 
@@ -61,12 +61,18 @@ def _main(card: ast.Passive | ast.IndependentSource) -> ast.Expression | None:
     return card.value if isinstance(card, ast.Passive) else card.dc
 
 
-def _calls(card: ast.Card) -> Iterator[ast.Call]:
-    if isinstance(card, ast.Subcircuit | ast.Include | ast.Conditional):
+def _parts(card: ast.Card) -> Iterator[ast.Expression]:
+    plain = isinstance(card, ast.Passive | ast.IndependentSource) and isinstance(_main(card), ast.Number | None)
+    if plain or isinstance(card, ast.Subcircuit | ast.Include | ast.Conditional):
         return
     for root in expressions_of(card):
         if not isinstance(root, ast.Number | ast.Name | ast.Voltage | ast.Current):
-            yield from (node for node in parts(root) if isinstance(node, ast.Call))
+            yield from parts(root)
+
+
+def _hides_a_call(node: ast.Expression, defined: set[str]) -> bool:
+    """Return whether ngspice would not expand a ``.func``: one that follows a question mark at once."""
+    return isinstance(node, ast.Ternary) and isinstance(node.then, ast.Call) and node.then.function in defined
 
 
 def flat(cards: Iterable[ast.Card]) -> list[ast.Card]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from netc.diagnostics import NetcError, Severity
 from netc.parse import ast, dump, parse_deck, parse_text
 from netc.parse.dispatch import CARDS
+from netc.parse.dump import show
 
 
 def messages(deck: ast.Deck) -> list[str]:
@@ -179,6 +180,36 @@ def test_other_analyses() -> None:
     assert len(deck.diagnostics) == 5
     with pytest.raises(NetcError):
         parse_text("t\n.unknown\n", lenient=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "signals"),
+    [
+        (".print tran v(a)-v(b)", ["v(a)", "v(b)"]),
+        (".plot tran v(a) (0,5)", ["v(a)"]),
+        (".print par('2*v(a,b)') vdb(c)", ["v(a,b)"]),
+        (".save v(a) @m1[id] i(r1)", ["v(a)", "i(r1)"]),
+        (".save @m1[id]", None),
+    ],
+)
+def test_what_cannot_be_observed_is_left_out_with_a_warning(text: str, signals: list[str] | None) -> None:
+    deck = parse_text(f"t\n{text}\n")
+    assert [d.severity for d in deck.diagnostics] == [Severity.WARNING]
+    if signals is None:
+        assert not deck.cards
+    else:
+        assert [show(s) for s in deck.cards[0].signals] == signals
+
+
+def test_macro_is_a_subcircuit() -> None:
+    assert dump(parse_text("t\n.macro s a\nR1 a 0 1\n.eom\n")) == dump(parse_text("t\n.subckt s a\nR1 a 0 1\n.ends\n"))
+
+
+def test_control_block_that_would_change_the_circuit_warns() -> None:
+    deck = parse_text("t\nR1 a 0 1\n.control\nalter r1=5\nforeach x 1 2\ntran 1u 1m\nend\n.endc\n")
+    said = messages(deck)
+    assert any("alter is not carried out" in message for message in said)
+    assert any("in a loop" in message for message in said)
 
 
 # ------------------------------------------------------------------ includes

@@ -3,10 +3,12 @@
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netc.diagnostics import NetcError
 from netc.elaborate import elaborate
-from netc.parse import ast, dump, parse_text
+from netc.parse import ast, dump, parse_text, write_deck
 from netc.parse.dialects import DIALECTS
 
 
@@ -130,6 +132,16 @@ CARDS = {
     ("hspice", "R1 a 0 'r*2' $ note"): [".options temp=25.0 tnom=25.0", "R r1 a 0 (r * 2.0)"],
     ("pspice", "B1 a 0 v=TEMP"): ["B b1 a 0 v=temper"],
     ("ngspice", 'B1 a 0 v="1+2"'): ["B b1 a 0 v=(1.0 + 2.0)"],
+    ("ltspice", "B1 a 0 I=((v(b)"): ["B b1 a 0 i=v(b)"],
+    ("ltspice", "G1 a 0 value={(v(b)*(1+2)}"): ["G g1 a 0 i=(v(b) * (1.0 + 2.0))"],
+    ("ltspice", "R1 a 0 R='(2*(x+1'"): ["R r1 a 0 (2.0 * (x + 1.0))"],
+    ("ltspice", "V1 a 0 5 AC 1 Rser=1"): ["V v1 v1_rser 0 dc 5.0", "R r_v1_rser a v1_rser 1.0"],
+    ("ltspice", "B1 a 0 V=1 Rpar=1k"): ["B b1 a 0 v=1.0", "R r_b1_rpar a 0 1000.0"],
+    ("ltspice", "B1 a 0 V=table(v(b),0,1,2,3)"): ["B b1 a 0 v=pwl(min(max(v(b), 0.0), 2.0), 0.0, 1.0, 2.0, 3.0)"],
+    ("pspice", ".PARAM a=1, b={max(2,3)}"): [".param a=1.0 b=max(2.0, 3.0)"],
+    ("pspice", ".TRAN/OP 1u 1m"): [".tran 1e-06 0.001"],
+    ("hspice", "G1 a 0 VCCS b 0 2m"): [".options temp=25.0 tnom=25.0", "G g1 a 0 (b 0) 0.002"],
+    ("hspice", ".macro s a\n.eom"): [".options temp=25.0 tnom=25.0", ".subckt s a"],
 }
 
 
@@ -204,3 +216,24 @@ def test_plain_cards_are_the_same_in_all(dialect: str) -> None:
     text += "X1 a b s\n.subckt s p q\nR1 p q 1\n.ends"
     shown = [line for line in lines(text, dialect) if not line.startswith(".options")]
     assert shown == lines(text, "ngspice")
+
+
+cards = st.lists(
+    st.text("RVCBGEX.ab01 =(){}'\"+-*,;$^&|kmu\n", max_size=30)
+    | st.builds(
+        "{} {}".format,
+        st.sampled_from(["V1 a 0", "B1 a 0 v=", ".param p=", ".meas tran m", ".if", ".tran", "C1 a b 1u", ".print"]),
+        st.text("ab01 =(){}'+-*,;$^&|kmuv", max_size=25),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(cards, st.sampled_from(sorted(DIALECTS)))
+def test_any_text_is_a_deck_or_a_clear_error(found: list[str], dialect: str) -> None:
+    try:
+        deck = parse_text("\n".join(["t", *found, ""]), dialect=dialect)
+        write_deck(deck)
+    except NetcError as error:
+        assert error.diagnostics

@@ -1,0 +1,85 @@
+"""What other simulators forgive: a line of a dialect made one that the grammar reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from netc.diagnostics import Diagnostics
+from netc.parse.dialects import HSPICE, LTSPICE, NGSPICE, PSPICE, Dialect
+from netc.parse.lines import LogicalLine
+
+_KIND = re.compile(r"[efgh]\S*\s+\S+\s+\S+\s+(vcvs|vccs|ccvs|cccs)(?=\s)")
+_TRAN_OP = re.compile(r"\.tran(/op)(?=\s)")
+
+
+def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> LogicalLine:
+    """Return ``line`` as the grammar wants it: words without meaning blanked out, open parentheses closed."""
+    if dialect is NGSPICE:
+        return line
+    useless = {HSPICE.name: _KIND, PSPICE.name: _TRAN_OP}.get(dialect.name)
+    found = useless.match(line.text) if useless is not None else None
+    if found is not None:
+        line = _blank(line, *found.span(1))
+    if line.text.startswith(".param") and "," in line.text:
+        for offset in _commas(line.text):
+            line = _blank(line, offset, offset + 1)
+    if dialect is LTSPICE and line.text.count("(") > line.text.count(")"):
+        closed = _closed(line)
+        if closed is not None:
+            diagnostics.warning("a parenthesis is never closed: LTspice closes it at the end", line.whole)
+            return closed
+    return line
+
+
+def _blank(line: LogicalLine, start: int, end: int) -> LogicalLine:
+    gap = " " * (end - start)
+    return replace(line, text=line.text[:start] + gap + line.text[end:], raw=line.raw[:start] + gap + line.raw[end:])
+
+
+def _commas(text: str) -> list[int]:
+    """Return where commas stand outside of all brackets and quotes."""
+    depth, quoted, found = 0, False, []
+    for offset, character in enumerate(text):
+        if character == "'":
+            quoted = not quoted
+        elif character in "({":
+            depth += 1
+        elif character in ")}":
+            depth -= 1
+        elif character == "," and depth == 0 and not quoted:
+            found.append(offset)
+    return found
+
+
+def _closed(line: LogicalLine) -> LogicalLine | None:
+    """Close parentheses before the brace or quote that ends around them, or at the end; ``None`` if that is no help."""
+    stack: list[str] = []
+    insertions: list[tuple[int, int]] = []  # offset, how many
+
+    def close(opener: str, offset: int) -> bool:
+        count = 0
+        while stack and stack[-1] == "(" and opener != "(":
+            stack.pop()
+            count += 1
+        if count:
+            insertions.append((offset, count))
+        return bool(stack) and stack.pop() == opener
+
+    for offset, character in enumerate(line.text):
+        if character in "({":
+            stack.append(character)
+        elif character == "'":
+            if "'" not in stack:
+                stack.append("'")
+            elif not close("'", offset):
+                return None
+        elif character in ")}" and not close("(" if character == ")" else "{", offset):
+            return None
+    if any(opener != "(" for opener in stack):
+        return None
+    insertions.append((len(line.text), len(stack)))
+    text, raw = line.text, line.raw
+    for offset, count in reversed(insertions):
+        text, raw = (t[:offset] + ")" * count + t[offset:] for t in (text, raw))
+    return replace(line, text=text, raw=raw)
