@@ -297,14 +297,14 @@ _LETTERS = {"R": "r", "C": "c", "L": "l"}
 
 
 def _passive(card: ast.Passive) -> str:
-    value = ""
-    if card.value is not None:
-        key = "q" if card.charge else _LETTERS[card.kind]
-        plain = isinstance(card.value, ast.Number) and not card.charge
-        value = f" {_value(card.value)}" if plain else f" {key}={{{show(card.value)}}}"
-    if card.model is None:
-        return value
-    return f"{value} {card.model}" if value and "=" not in value else f" {card.model}{value}"
+    value = card.value
+    if card.model is not None:  # ngspice reads the model before the value, and then the value without its key
+        return f" {card.model}" + ("" if value is None else f" {_value(value)}")
+    if value is None:
+        return ""
+    if card.charge:
+        return f" q={{{show(value)}}}"
+    return f" {_value(value)}" if isinstance(value, ast.Number) else f" {_LETTERS[card.kind]}={{{show(value)}}}"
 
 
 def _waveform(wave: ast.Waveform | None) -> str:

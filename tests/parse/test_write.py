@@ -40,6 +40,7 @@ WRITTEN = {
     "R1 a 0 {2*x}": "r1 a 0 r={(2*x)}",
     "C1 a 0 Q={v(a)*1n} IC=1": "c1 a 0 q={(v(a)*1e-09)} ic=1",
     "R1 a 0 m\n.model m r(r=5)": "r1 a 0 m",
+    "C1 a 0 1u m\n.model m c(tc1=1m)": "c1 a 0 m 1e-06",
     "V1 a 0 dc 2 SIN(0 1 {f})": "v1 a 0 dc 2 sin(0 1 {f})",
     "E1 a 0 value={v(b)^2}": "e1 a 0 vol={(v(b)^2)}",
     "G1 a 0 b 0 1m": "g1 a 0 b 0 0.001",
