@@ -19,6 +19,7 @@ from netc.elaborate.devices.junction import (
     exponential,
     forward_or_reverse,
     gmin,
+    largest_exponent,
     potential_at,
     thermal_voltage,
 )
@@ -90,15 +91,17 @@ class _Transistor:
 
     def forward(self, form: Form) -> Expr:
         """Return i_f."""
-        return self._ideal(form, self.be(form), "nf")
+        return self._ideal(form, self.be(form), "nf", self.transport())
 
     def reverse(self, form: Form) -> Expr:
         """Return i_r."""
-        return self._ideal(form, self.bc(form), "nr")
+        # ngspice 39 multiplies by the area twice here: once for the transistor, once for its base
+        return self._ideal(form, self.bc(form), "nr", mul(self.transport(), self.area))
 
-    def _ideal(self, form: Form, v: Expr, emission: str) -> Expr:
+    def _ideal(self, form: Form, v: Expr, emission: str, current: Expr) -> Expr:
         scale = form.value(mul(self.model[emission], thermal_voltage(self.kelvin)))
-        saturated = mul(form.value(self.transport()), forward_or_reverse(v, scale))
+        largest = largest_exponent(self.assembly, form, current)
+        saturated = mul(form.value(current), forward_or_reverse(v, scale, largest))
         return add(saturated, mul(gmin(self.assembly, form), v))
 
     def leaked(self, form: Form, v: Expr, name: str, emission: str) -> Expr:
@@ -106,7 +109,9 @@ class _Transistor:
         if not self.assembly.number(self.model[name]) > 0:
             return ZERO
         scale = form.value(mul(self.model[emission], thermal_voltage(self.kelvin)))
-        return mul(form.value(self.leakage(name, emission)), forward_or_reverse(v, scale))
+        current = self.leakage(name, emission)
+        largest = largest_exponent(self.assembly, form, current)
+        return mul(form.value(current), forward_or_reverse(v, scale, largest))
 
     def charge(self, form: Form, forward: Expr, reverse: Expr) -> Expr:
         """Return q_b."""

@@ -3,8 +3,8 @@
     a --RS-- a' --|>|-- k      i = IS (exp(v / (N VT)) - 1) + gmin v,    C = C_depletion(v) + TT di/dv
 
 Below -3 N VT the current goes to -IS as -IS (1 + (3 N VT / (e v))^3); below the breakdown voltage it is
--IS exp(-(BV + v) / (NBV VT)), NBV being N unless given, BV moved so that the current at -BV is IBV.  With IKF the current is divided by
-1 + sqrt(i / IKF).
+-IS exp(-(BV + v) / (NBV VT)), NBV being N unless given, BV moved so that the current at -BV is IBV.  With IKF the
+current is divided by 1 + sqrt(i / IKF).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from netc.elaborate.devices.junction import (
     exponential,
     forward_or_reverse,
     gmin,
+    largest_exponent,
     potential_at,
     saturation_at,
     thermal_voltage,
@@ -47,11 +48,12 @@ def _expand(assembly: Assembly) -> None:
     def current(form: Form) -> Expr:
         v = form.voltage(*junction)
         saturated = form.value(saturation)
-        result = mul(saturated, forward_or_reverse(v, form.value(mul(model["n"], voltage_scale))))
+        largest = largest_exponent(assembly, form, saturation)
+        result = mul(saturated, forward_or_reverse(v, form.value(mul(model["n"], voltage_scale)), largest))
         if assembly.has("bv"):
             edge = form.value(_breakdown(assembly, saturation, voltage_scale))
             scale = form.value(mul(model.get("nbv", model["n"]), voltage_scale))
-            beyond = neg(mul(saturated, exponential(neg(div(add(edge, v), scale)))))
+            beyond = neg(mul(saturated, exponential(neg(div(add(edge, v), scale)), largest)))
             result = select(binary("ge", v, neg(edge)), result, beyond)
         if assembly.has("ikf"):
             knee = form.value(mul(model["ikf"], area))

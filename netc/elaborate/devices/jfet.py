@@ -13,6 +13,7 @@ from netc.elaborate.devices.junction import (
     depletion,
     forward_or_reverse,
     gmin,
+    largest_exponent,
     potential_at,
     saturation_at,
     thermal_voltage,
@@ -39,7 +40,8 @@ def _gate_junction(assembly: Assembly, gate: str, node: str, label: str, stored:
     if kelvin is not nominal:
         saturation = saturation_at(saturation, kelvin, nominal, Const(1.11), ZERO, ONE)
     scale = form.value(mul(model["n"], thermal_voltage(kelvin)))
-    current = add(mul(form.value(saturation), forward_or_reverse(v, scale)), mul(gmin(assembly, form), v))
+    diffused = forward_or_reverse(v, scale, largest_exponent(assembly, form, saturation))
+    current = add(mul(form.value(saturation), diffused), mul(gmin(assembly, form), v))
     assembly.add(f"g{label}", "I", (gate, node), mul(sign, current), form)
     zero_bias = mul(model[stored], assembly.area)
     if assembly.number(zero_bias) > 0:

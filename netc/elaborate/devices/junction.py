@@ -11,17 +11,29 @@ from netc.elaborate.devices.device import BOLTZMANN_PER_CHARGE, Assembly, Form
 from netc.ir.build import add, binary, div, mul, neg, select, sub, unary
 from netc.ir.nodes import Const, Expr
 
-LARGEST_EXPONENT = 80.0
-"""Where exponentials go on along their tangent; 1e-14 A times e^80 is more current than there is."""
+LARGEST_CURRENT = 1e3
+"""Amperes: where the current of a junction goes on along its tangent; no circuit reaches it but while it is solved."""
+
+_LARGEST_EXPONENT = 80.0
 
 _REFERENCE = 300.15  # K
 _SLOPE_OF_CAPACITANCE = 4e-4  # 1/K
 
 
-def exponential(x: Expr) -> Expr:
-    """Return exp(x), continued along its tangent above :data:`LARGEST_EXPONENT` so that it never overflows."""
-    within = unary("exp", binary("min", x, LARGEST_EXPONENT))
-    return mul(within, add(1.0, binary("max", sub(x, LARGEST_EXPONENT), 0.0)))
+def exponential(x: Expr, largest: Expr | float = _LARGEST_EXPONENT) -> Expr:
+    """Return exp(x), continued along its tangent above ``largest``.
+
+    It never overflows, and Newton's method does not have to come back down an exponential one unit a step.
+    """
+    within = unary("exp", binary("min", x, largest))
+    return mul(within, add(1.0, binary("max", sub(x, largest), 0.0)))
+
+
+def largest_exponent(assembly: Assembly, form: Form, saturation: Expr) -> Expr:
+    """Return the slot of the exponent at which a junction with this saturation current carries too much."""
+    current = assembly.number(saturation)
+    most = math.log(LARGEST_CURRENT / current) if current > 0 else _LARGEST_EXPONENT
+    return form.value(Const(min(max(most, 1.0), _LARGEST_EXPONENT)), "")
 
 
 def power(base: Expr, exponent: Expr | float) -> Expr:
@@ -29,13 +41,13 @@ def power(base: Expr, exponent: Expr | float) -> Expr:
     return binary("pow", base, exponent)
 
 
-def forward_or_reverse(voltage: Expr, scale: Expr) -> Expr:
+def forward_or_reverse(voltage: Expr, scale: Expr, largest: Expr) -> Expr:
     """Return i / i_s of a junction: exp(v/s) - 1, and below -3 s the cubic that goes to -1."""
     ratio = div(voltage, scale)
     cube = div(3.0 / math.e, binary("min", ratio, -3.0))
     return select(
         binary("ge", ratio, -3.0),
-        sub(exponential(ratio), 1.0),
+        sub(exponential(ratio, largest), 1.0),
         neg(add(1.0, mul(cube, mul(cube, cube)))),
     )
 

@@ -20,6 +20,7 @@ from netc.elaborate.devices.junction import (
     depletion,
     exponential,
     gmin,
+    largest_exponent,
     potential_at,
     saturation_at,
     thermal_voltage,
@@ -159,7 +160,11 @@ def _bulk_junction(t: _Transistor, node: str, label: str, area: str, rim: str, o
     v = t.v(form, *pins)
     scale = form.value(thermal_voltage(t.kelvin))
     ratio = div(v, scale)
-    rise = select(binary("gt", ratio, -3.0), sub(exponential(ratio), 1.0), Const(-1.0))
+    rise = select(
+        binary("gt", ratio, -3.0),
+        sub(exponential(ratio, largest_exponent(assembly, form, saturation)), 1.0),
+        Const(-1.0),
+    )
     current = add(mul(form.value(saturation), rise), mul(gmin(assembly, form), v))
     assembly.add(f"b{label}", "I", pins, mul(t.sign, current), form)
 

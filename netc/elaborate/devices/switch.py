@@ -22,6 +22,9 @@ def _expand(assembly: Assembly) -> None:
     model = assembly.model
     threshold, hysteresis = model["t"], model["h"]
     started_on = "on" in assembly.prepared.flags
+    if assembly.prepared.control is not None:  # ngspice looks at the current first where there is none yet
+        upper, lower = add(threshold, hysteresis), sub(threshold, hysteresis)
+        started_on = assembly.number(upper) < 0 or (started_on and assembly.number(lower) <= 0)
     if assembly.number(hysteresis) < 0:
         assembly.context.error(
             f"the hysteresis of model {assembly.prepared.model.name!r} is below 0, which is not supported",
