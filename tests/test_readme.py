@@ -154,6 +154,7 @@ SUPPORTED = (
     ".if (1)\nR2 out 0 1k\n.endif",
     "*.netc input V1\n*.netc output out\n*.netc train R1 C1 min=1n max=1meg",
     "B1 0 x i=v(x)*v(out)\nR2 x 0 1",
+    "B1 0 x i=v(x)^3\nR2 x 0 1",
 )
 REFUSED = (
     "R2 out 0 0",
@@ -174,7 +175,6 @@ REFUSED = (
     ".unheardof",
     *(f"B1 x 0 v={name}(v(out))\nR2 x 0 1" for name in ("ddt", "idt", "sdt", "delay", "table", "pwl", "random")),
     "B1 x 0 v=v(out)%2\nR2 x 0 1",
-    "B1 0 x i=v(x)^3\nR2 x 0 1",
     "*.netc train B1 min=1 max=2",
 )
 

@@ -12,6 +12,7 @@ from netc.ir.network import Response
 from netc.ir.nodes import Const, Gather, Index, ScatterAdd, Solve, Unary, Unknown, postorder
 from netc.ir.printer import format_program
 from netc.ir.program import Program
+from netc.kernels import build as build_kernel
 from netc.optimise import optimise, solve_algebraic, systems
 from netc.runtime.gradients import check_gradients
 from netc.runtime.load import instantiate
@@ -113,3 +114,12 @@ def test_networks_that_step_stay_dense(eager: None):
     solved = solve_algebraic.run(b.program())
     kinds = {type(n) for o in solved.observables for n in postorder(o.value)}
     assert Solve in kinds and Response not in kinds and Unary in kinds
+
+
+def test_a_kernel_reads_the_response(eager: None):
+    program = optimise(crossbar(3, 3))
+    kernel = build_kernel(program, torch.float64, threads=1)
+    assert kernel is not None
+    module = instantiate(program, torch.float64)
+    found, expected = kernel.run(module, 20, 1e-2)[0], module(20, 1e-2)[0]
+    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=1e-12, atol=1e-14)
