@@ -61,7 +61,7 @@ def test_the_error_falls_with_the_order(case: str, integrator: str, tmp_path: Pa
         errors.append(float(np.abs(rows[:, 0, 0] - exact(np.arange(steps + 1) * tstop / steps)).max()))
     if errors[1] > 1e-12:  # exponential steps make no error at all in a linear circuit that nothing drives
         assert math.log2(errors[0] / errors[1]) > INTEGRATORS[integrator].order - 0.25
-    assert errors[1] < {1: 2e-2, 2: 1e-3, 4: 1e-6}[INTEGRATORS[integrator].order]
+    assert errors[1] < {1: 4e-2, 2: 1e-3, 4: 1e-6}[INTEGRATORS[integrator].order]
 
 
 def test_exponential_steps_follow_a_block_exactly(tmp_path: Path) -> None:
