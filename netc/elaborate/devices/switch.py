@@ -48,7 +48,10 @@ def _expand(assembly: Assembly) -> None:
             memory = add(1.0, memory)
         control, middle, half = _control(assembly, form), form.value(threshold), form.value(hysteresis)
         below = _smooth(sub(control, sub(middle, half)), width)
-        share = binary("max", _smooth(sub(control, add(middle, half)), width), binary("min", below, memory))
+        above = _smooth(sub(control, add(middle, half)), width)
+        # not min and max, whose ties (both 0, the usual case) would share a gradient out
+        held = select(binary("lt", memory, below), memory, below)
+        share = select(binary("gt", above, held), above, held)
     first, second = assembly.nodes[:2]
     on, off = unary("log", form.value(model["ron"])), unary("log", form.value(model["roff"]))
     conductance = unary("exp", sub(mul(share, sub(off, on)), off))
