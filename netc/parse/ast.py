@@ -289,11 +289,15 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class InitialCondition:
-    """``.ic`` or (``nodeset=True``) ``.nodeset``: voltages by node."""
+    """``.ic`` or (``nodeset=True``) ``.nodeset``: voltages by node.
+
+    ``currents`` are those of inductors, which other dialects give here; translated, they are on the inductors.
+    """
 
     voltages: tuple[tuple[Voltage, Expression], ...]
     span: Span
     nodeset: bool = False
+    currents: tuple[tuple[Current, Expression], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,12 +76,13 @@ class CardBuilder(MeasureBuilder):
 
     def ic(self, children: list[Any]) -> ast.InitialCondition:
         """Build .ic or .nodeset."""
-        for target, _ in children[1:]:
-            if not isinstance(target, ast.Voltage):
-                self.error(
-                    "only voltages can be set here", target.span, "give an inductor's current as IC= on the inductor"
-                )
-        return ast.InitialCondition(tuple(children[1:]), self.line.whole, children[0] == ".nodeset")
+        pairs = children[1:]
+        voltages = tuple(pair for pair in pairs if isinstance(pair[0], ast.Voltage))
+        currents = tuple(pair for pair in pairs if isinstance(pair[0], ast.Current))
+        if currents and not self.dialect.initial_currents:
+            hint = "give an inductor's current as IC= on the inductor"
+            self.error("only voltages can be set here", currents[0][0].span, hint)
+        return ast.InitialCondition(voltages, self.line.whole, children[0] == ".nodeset", currents)
 
     def tran(self, children: list[Any]) -> ast.Tran:
         """Build .tran."""

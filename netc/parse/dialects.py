@@ -22,12 +22,25 @@ _COMMENT_WITHOUT_DOLLAR = re.compile(r";|//|(?:(?<=\s)|^)\$(?=\s|$)")
 class Dialect:
     """How decks are written for one simulator.
 
-    ``caret`` is what ``^`` is: a power, or a logical operator where netc refuses it.  ``power`` is what ``**`` (and
-    ``^``) compute; ``None`` for ngspice's own ``|x|^y``.  ``truth`` says which numbers count as true; ``None``: all but
-    0.  ``greek_mu`` is micro like the sign for it.  ``single_logic``: ``&``, ``|`` and ``~`` are logical
-    operators.  ``constants`` are names with a value wherever no parameter has them; ``names`` are other names of such.
-    ``free_conditions``: ``.if`` needs no parentheses and may hold ``.param``.  ``free_steps``: ``.tran`` may leave the
-    step out or 0.  ``temperature``: nominal and circuit temperature where the deck says none, degrees Celsius.
+    Attributes:
+        name: as in ``--dialect``.
+        comment: what begins a comment within a line.
+        numbers: how literals are written.
+        caret_is_power: whether ``^`` is a power; else it is a logical operator, which is refused.
+        single_logic: whether ``&``, ``|`` and ``~`` are logical operators.
+        power: what ``**`` computes; ``None`` for ngspice's own ``|x|^y``.
+        truth: which numbers count as true; ``None`` for all but 0.
+        greek_mu: whether the Greek letter means micro, as the sign does.
+        functions: by name and number of arguments, how a call is rewritten.
+        constants: names with a value wherever no parameter has them.
+        names: other names of what ngspice knows.
+        free_conditions: whether ``.if`` needs no parentheses and may hold ``.param``.
+        free_steps: whether ``.tran`` may leave the step out, or 0.
+        source_settings: keywords of sources that stand for elements beside them.
+        behavioural_settings: the same of B sources.
+        initial_currents: whether ``.ic`` may give currents of inductors.
+        temperature: of circuit and models where the deck says none, degrees Celsius; ``None`` for 27.
+        harmless: cards that change no waveform, besides those of ngspice.
     """
 
     name: str
@@ -45,6 +58,7 @@ class Dialect:
     free_steps: bool = False
     source_settings: frozenset[str] = frozenset()
     behavioural_settings: frozenset[str] = frozenset()
+    initial_currents: bool = False
     temperature: float | None = None
     harmless: frozenset[str] = frozenset()
 
@@ -71,6 +85,7 @@ LTSPICE = Dialect(
     },
     names={"temp": "temper"},
     free_steps=True,
+    initial_currents=True,
     source_settings=frozenset({"rser", "cpar"}),
     behavioural_settings=frozenset({"rpar", "cpar"}),
     harmless=frozenset({".backanno", ".wave", ".savebias", ".text"}),
@@ -85,6 +100,7 @@ PSPICE = Dialect(
     constants={"pi": 3.14159265358979323846},
     names={"temp": "temper"},
     free_steps=True,
+    initial_currents=True,
     harmless=frozenset({".watch", ".alias", ".aliases", ".endalias", ".autoconverge", ".probe64"}),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from netc.diagnostics import Diagnostics
+from netc.diagnostics import Diagnostics, Span
 from netc.parse import ast
 from netc.parse.build import binary, map_expressions, number, rebuild
 from netc.parse.dialects import Dialect
@@ -138,7 +138,29 @@ class _Translation:
 
     def cards(self, cards: Iterable[ast.Card]) -> list[ast.Card]:
         """Return cards translated; one may become several."""
-        return [new for card in cards for new in self._card(card)]
+        translated = [new for card in cards for new in self._card(card)]
+        return self._with_currents(translated) if self.dialect.initial_currents else translated
+
+    def _with_currents(self, cards: list[ast.Card]) -> list[ast.Card]:
+        """Move the currents that ``.ic`` gives to the inductors they belong to."""
+        given: dict[str, tuple[ast.Expression, Span]] = {}
+        for card in cards:
+            if isinstance(card, ast.InitialCondition):
+                given.update((target.element, (value, target.span)) for target, value in card.currents)
+        if not given:
+            return cards
+        moved: list[ast.Card] = []
+        for card in cards:
+            if isinstance(card, ast.InitialCondition):
+                moved += [replace(card, currents=())] if card.voltages else []
+            elif isinstance(card, ast.Passive) and card.kind == "L" and card.name in given:
+                others = tuple(pair for pair in card.parameters if pair[0] != "ic")
+                moved.append(replace(card, parameters=(*others, ("ic", given.pop(card.name)[0]))))
+            else:
+                moved.append(card)
+        for name, (_, span) in given.items():
+            self.diagnostics.error(f"there is no inductor {name!r} here to give a current to", span)
+        return moved
 
     def _card(self, card: ast.Card) -> Iterator[ast.Card]:
         if isinstance(card, ast.Include):

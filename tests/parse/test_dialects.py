@@ -138,6 +138,8 @@ CARDS = {
     ("ltspice", "V1 a 0 5 AC 1 Rser=1"): ["V v1 v1_rser 0 dc 5.0", "R r_v1_rser a v1_rser 1.0"],
     ("ltspice", "B1 a 0 V=1 Rpar=1k"): ["B b1 a 0 v=1.0", "R r_b1_rpar a 0 1000.0"],
     ("ltspice", "B1 a 0 V=table(v(b),0,1,2,3)"): ["B b1 a 0 v=pwl(min(max(v(b), 0.0), 2.0), 0.0, 1.0, 2.0, 3.0)"],
+    ("ltspice", ".ic V(a)=1 I(L1)=2\nL1 a 0 1m"): [".ic v(a)=1.0", "L l1 a 0 0.001 ic=2.0"],
+    ("ltspice", "L1 a 0 1m IC=3\n.ic I(L1)=2"): ["L l1 a 0 0.001 ic=2.0"],
     ("pspice", ".PARAM a=1, b={max(2,3)}"): [".param a=1.0 b=max(2.0, 3.0)"],
     ("pspice", ".TRAN/OP 1u 1m"): [".tran 1e-06 0.001"],
     ("hspice", "G1 a 0 VCCS b 0 2m"): [".options temp=25.0 tnom=25.0", "G g1 a 0 (b 0) 0.002"],
@@ -177,6 +179,8 @@ REFUSED = {
     ("pspice", "B1 a 0 v=(v(a)>1) ^ (v(b)>2)"): "exclusive or",
     ("ngspice", "B1 a 0 v=v(a)>1 & v(b)>2"): "--dialect ltspice or pspice",
     ("ngspice", ".unprot"): "--dialect hspice",
+    ("ltspice", ".ic I(L9)=2"): "no inductor 'l9'",
+    ("ngspice", ".ic I(L9)=2"): "only voltages can be set here",
     ("ltspice", ".tran 0 1 0 1m startup"): "",
 }
 
