@@ -37,8 +37,8 @@ _RESERVED = frozenset(
 def emit_torch(program: Program, *, source_name: str = "deck.cir", version: str = "0.1.0") -> str:
     """Return the source of a standalone PyTorch module for ``program``; the same text every time.
 
-    The file imports torch and the standard library only.  No text of the netlist becomes code: names of
-    nodes and elements appear as escaped string literals and, cut to printable ASCII, in comments.
+    The file imports torch and the standard library only, for large networks scipy, too.  No text of the netlist
+    becomes code: names of nodes and elements appear as escaped string literals and, cut to printable ASCII, in comments.
 
     Args:
         program: without algebraic blocks.

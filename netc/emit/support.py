@@ -169,12 +169,13 @@ def newton(step: Any, guess: torch.Tensor, systems: int, *operands: torch.Tensor
     """
 
     def largest(x: torch.Tensor) -> torch.Tensor:
-        sizes = x.abs().unflatten(-1, (-1, systems)).amax(-2)
-        return torch.where(sizes.isfinite(), sizes, torch.inf)
+        sizes = x.abs() if alone else x.abs().unflatten(-1, (-1, systems)).amax(-2)
+        return torch.nan_to_num(sizes, nan=torch.inf, posinf=torch.inf)
 
     def spread(x: torch.Tensor) -> torch.Tensor:
-        return x.repeat(*(1,) * (x.ndim - 1), z.shape[-1] // systems)
+        return x if alone else x.repeat(*(1,) * (x.ndim - 1), z.shape[-1] // systems)
 
+    alone = guess.shape[-1] == systems
     with torch.no_grad():
         given = [x.to(torch.float64) if x.is_floating_point() else x for x in operands]
         z = guess.to(torch.float64)
