@@ -38,7 +38,7 @@ def emit_torch(program: Program, *, source_name: str = "deck.cir", version: str 
     """Return the source of a standalone PyTorch module for ``program``; the same text every time.
 
     The file imports torch and the standard library only, for large networks scipy, too.  No text of the netlist
-    becomes code: names of nodes and elements appear as escaped string literals and, cut to printable ASCII, in comments.
+    becomes code: names of nodes and elements stand as escaped literals and, cut to printable ASCII, in comments.
 
     Args:
         program: without algebraic blocks.
