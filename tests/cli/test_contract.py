@@ -85,7 +85,7 @@ def test_validate_writes_the_json_of_the_contract(tmp_path: Path) -> None:
     done = netc("validate", NETLISTS / "rc.cir", "--json", target, "--plot", picture)
     assert done.code == 0, done.err
     found = json.loads(target.read_text())
-    assert set(found) == {"nodes", "worst_nrmse", "order", "dt"}
+    assert set(found) == {"nodes", "worst_nrmse", "order", "dt", "model_nrmse"}
     assert set(found["nodes"]) == {"in", "out"}
     for node in found["nodes"].values():
         assert set(node) == {"nrmse", "max_abs", "spikes", "spike_shift_s"}

@@ -67,7 +67,7 @@ def test_the_report_is_the_contract() -> None:
     report = json.loads(
         json.dumps(validate(parse_text(RC), simulate_rc, RC_TIMING, dt=2e-5).to_json(), allow_nan=False)
     )
-    assert set(report) == {"nodes", "worst_nrmse", "order", "dt"}
+    assert set(report) == {"nodes", "worst_nrmse", "order", "dt", "model_nrmse"}
     assert report["dt"] == 2e-5
     assert set(report["nodes"]["out"]) == {"nrmse", "max_abs", "spikes", "spike_shift_s"}
     assert report["nodes"]["out"]["spikes"] == [5, 5]
