@@ -65,6 +65,7 @@ class Includes:
             label = f"netc/models/{real.relative_to(self._roots[-1])}" if inside_models else os.path.normpath(candidate)
             self._folders[label] = candidate.parent
             self._searched(candidate, str(real), label)
+            self._warn_of_another(name, real, place)
             return Found(real, label)
         if outside:
             self.diagnostics.error(
@@ -77,6 +78,14 @@ class Includes:
         else:
             self.diagnostics.error(f"'{name}' is not found", place, "name where it is with -I DIR")
         return None
+
+    def _warn_of_another(self, name: str, found: Path, place: Span) -> None:
+        """Say so where ngspice, which looks into the current folder first, would read another file."""
+        other = Path(os.path.realpath(name))
+        if other != found and other.is_file():
+            self.diagnostics.warning(
+                f"'{name}' beside this file is read; ngspice would read the one in the current folder", place
+            )
 
     def _searched(self, candidate: Path, file: str, label: str) -> None:
         self.searches[Search(os.path.abspath(candidate), file, label)] = None

@@ -229,6 +229,21 @@ def test_include_keeps_the_place_of_its_cards(tmp_path) -> None:
     assert set(deck.sources) == {str(tmp_path / name) for name in ("main.cir", "sub/a.lib", "sub/b.lib")}
 
 
+def test_an_include_is_relative_to_the_file_it_stands_in(tmp_path, monkeypatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "main.cir").write_text("t\n.include sub/a.lib\n")
+    (tmp_path / "sub" / "a.lib").write_text(".include b.lib\n")
+    (tmp_path / "sub" / "b.lib").write_text("R1 a 0 1\n")
+    (tmp_path / "b.lib").write_text("R2 a 0 1\n")
+    deck = parse_deck(tmp_path / "main.cir")
+    assert [card.name for card in deck.walk()] == ["r1"]
+    assert not deck.diagnostics
+    monkeypatch.chdir(tmp_path)
+    deck = parse_deck("main.cir")
+    assert [card.name for card in deck.walk()] == ["r1"]
+    assert "ngspice would read the one in the current folder" in messages(deck)[0]
+
+
 def test_error_in_an_included_file_shows_its_line(tmp_path) -> None:
     (tmp_path / "a.lib").write_text("* fine\nR1 a\n")
     with pytest.raises(NetcError) as caught:
