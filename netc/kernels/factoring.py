@@ -171,10 +171,16 @@ def with_fused_slopes(roots: Sequence[Expr]) -> list[Expr]:
     return [done[root] for root in roots]
 
 
-def with_signs_outside(roots: Sequence[Expr]) -> list[Expr]:
-    """Return ``roots`` with the signs of what is gathered or scattered taken outside, so that both signs share it."""
+def with_signs_outside(roots: Sequence[Expr], fixed: Fixed) -> list[Expr]:
+    """Return ``roots`` with the signs of what is gathered or scattered taken outside, so that both signs share it.
+
+    A fixed matrix stays as it is: a loop and its adjoint read the same one.
+    """
     done: dict[Expr, Expr] = {}
     for node in postorder(*roots):
+        if len(node.shape) > 1 and fixed(node):
+            done[node] = node
+            continue
         new = rebuild(node, tuple(done[child] for child in node.children))
         if isinstance(new, Gather | ScatterAdd) and isinstance(new.x, Unary) and new.x.op == "neg":
             new = neg(rebuild(new, (new.x.x,)))

@@ -216,7 +216,7 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     if "collapse" in loop.passes:
         results = collapse(with_fused_slopes(results), fixed)
     if "factoring" in loop.passes:
-        results = with_signs_outside(results)
+        results = with_signs_outside(results, fixed)
         results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
         results = improved(results, lambda given: factored(given, fixed), fixed)
     state_adjoints = tuple(results[: len(loop.states)])

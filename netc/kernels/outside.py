@@ -14,6 +14,7 @@ from torch import Tensor
 
 from netc.emit import support
 from netc.emit.rewrite import TransposedInverse
+from netc.ir.network import Response
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -181,6 +182,8 @@ def _operation(node: Expr) -> Operation:
             return lambda matrix: torch.linalg.inv(matrix).mT
         case Interpolate():
             return support.interpolate
+        case Response():
+            return _response(node)
     raise Unsupported(f"no value of a {type(node).__name__} {getattr(node, 'name', '')}".rstrip())
 
 
@@ -235,6 +238,19 @@ def _assemble(node: Assemble) -> Operation:
         return lambda x: x.expand(*x.shape[:-1], len(at)).unflatten(-1, (rows, columns))
     flat = torch.tensor(at)
     return lambda x: support.assemble(x, flat, rows, columns)
+
+
+def _response(node: Response) -> Operation:
+    ports, size = node.shape
+    rows, columns, feed_rows, feed_ports = (
+        torch.tensor(index.array) for index in (node.rows, node.columns, node.feed_rows, node.feed_ports)
+    )
+
+    def run(values: Tensor, feeds: Tensor) -> Tensor:
+        found = support.response(values, rows, columns, feeds, feed_rows, feed_ports, ports, size)
+        return found.to(values.dtype)
+
+    return run
 
 
 def _matvec(x: Tensor, matrix: Tensor) -> Tensor:

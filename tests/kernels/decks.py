@@ -43,6 +43,7 @@ def program(name: str, folder: Path) -> Program:
         "buffered": lambda: generate((8, 6, 4), seed=1),
         "wide": lambda: generate((30, 10, 5), seed=3),
         "passive": lambda: generate((7, 6, 5), passive=True, seed=2),
+        "wires": lambda: generate((10, 9, 4), wire_resistance=2.0, line_resistance=10.0, seed=4),
         "ladder": lambda: ladder(12),
         "crossbar": lambda: crossbar(4, 3),
     }[name]()
@@ -52,4 +53,4 @@ def program(name: str, folder: Path) -> Program:
     return compile_deck(path, include_directories=[models]).program
 
 
-NAMES = ("mif.cir", "fig3_passive.cir", "fig3_buffered.cir", "buffered", "passive", "ladder", "crossbar")
+NAMES = ("mif.cir", "fig3_passive.cir", "fig3_buffered.cir", "buffered", "passive", "wires", "ladder", "crossbar")
