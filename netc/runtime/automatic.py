@@ -14,6 +14,7 @@ from netc.runtime.simulate import Trajectory, steps_for
 from netc.runtime.stability import analyse, engineering
 
 _ANALYSED = 2000  # most states whose time constants are bounded for the sake of a remark
+_SOLVED = 200  # most algebraic unknowns, for the same
 _NAMED = 3
 
 
@@ -54,7 +55,8 @@ def run(
 
 def _fast(system: Program, continuous: Callable[[], Program], dt: float) -> str:
     """Return which states an explicit step of ``dt`` could not follow; empty if none."""
-    if sum(block.size for block in system.states) > _ANALYSED:
+    solved = sum(u.size for block in system.algebraic if block.explicit is None for u in block.unknowns)
+    if sum(block.size for block in system.states) > _ANALYSED or solved > _SOLVED:
         return ""
     try:
         broken = analyse(continuous()).broken(dt)

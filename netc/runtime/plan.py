@@ -35,6 +35,7 @@ GOOD = 0.01
 """Error in the trial at which cheap steps are good enough, root mean square over the range of the worst signal."""
 
 _MOST_STEPS = 4000
+_LARGEST = 1500  # most variables of a trial against variable steps
 _NAMED = 3
 _FALLBACKS = ("bdf2", "trapezoidal", "backward-euler")
 
@@ -152,6 +153,9 @@ def _listed(limits: _Limits) -> str:
 def _truth(dae: Program, times: Array) -> tuple[Array, tuple[str, ...]] | None:
     """Return the signals by variable steps, ``None`` where that is not possible."""
     if any(block.mode == "waveform" for block in dae.inputs):
+        return None
+    unknowns = sum(u.size for block in dae.algebraic if block.explicit is None for u in block.unknowns)
+    if unknowns + sum(block.size for block in dae.states) > _LARGEST:
         return None
     names = signal_names(dae)
     try:

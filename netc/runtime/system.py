@@ -197,7 +197,10 @@ class Factors:
 
     def __init__(self, matrix: Any) -> None:
         self._dense = isinstance(matrix, np.ndarray)
-        self._factors = lu_factor(matrix, check_finite=False) if self._dense else splu(sparse.csc_matrix(matrix))
+        if self._dense:
+            self._factors = lu_factor(matrix, check_finite=False)
+        else:  # the pattern of a circuit is nearly symmetric: this order fills in least
+            self._factors = splu(sparse.csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A")
 
     def __call__(self, right: Array) -> Array:
         """Return ``y`` with ``matrix @ y = right``, both ``(size,)``."""
