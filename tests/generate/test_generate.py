@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netc.compiler import compile_deck
 from netc.diagnostics import NetcError
 from netc.generate import generate, write
 from netc.generate.cards import engineering
+from netc.ir.interpret import simulate as simulate_program
 from tests.netlists.plain_ngspice import MifNeurons, alpha, nrmse, simulate
 
 
@@ -118,6 +120,13 @@ def test_engineering_notation_reads_back(value: float) -> None:
         ({"attenuation": (1.0,)}, "2 positive numbers"),
         ({"attenuation": (1.0, 1.0), "passive": True}, "no mirrors"),
         ({"line_capacitance": 1e-12}, "source_resistance and sense_resistance"),
+        ({"line_capacitance": 1e-12, "sense_resistance": 1.0}, "line_capacitance"),
+        ({"crossing_capacitance": 1e-15}, "wire_resistance or sense_resistance"),
+        ({"wire_resistance": -1.0}, "wire_resistance must be zero"),
+        ({"selector": "2t"}, "one of none, 1t1r, diode"),
+        ({"gate_voltage": 0.0}, "gate_voltage must be a positive"),
+        ({"neurons": False, "line_resistance": 1.0}, "must be passive"),
+        ({"neurons": False, "passive": True}, "needs a sense_resistance"),
         ({"pulse_width": 10e-6}, "two steps"),
         ({"pulse_period": 0.1e-3}, "too short"),
         ({"steps": 0}, "steps must be a whole number"),
@@ -177,3 +186,89 @@ def test_line_parasitics_and_neuron_parameters_run(tmp_path: Path) -> None:
     assert "v(b1_1p)" in slow
     passive = simulate(generate((4, 3, 2), passive=True, line_capacitance=10e-9, neuron={"k": 0.1}), tmp_path)
     assert np.isfinite(passive["v(m2_1)"]).all()
+
+
+def _run(text: str, folder: Path) -> dict[str, np.ndarray]:
+    """Signals of netc by name, on ngspice's grid of a read at rest."""
+    path = folder / "netc.cir"
+    path.write_text(text)
+    compiled = compile_deck(path)
+    rows, _ = simulate_program(compiled.program, 0, 1e-6, observe=compiled.signals)
+    return dict(zip(compiled.signals, rows[0, 0], strict=True))
+
+
+def _read_at(text: str, volts: str) -> str:
+    """The deck with constant sources in the place of the alpha waveform, a read at rest."""
+    text = re.sub(r"(?m)^(valpha|ralpha|calpha|ebuf|ealpha).*\n", "", text)
+    text = re.sub(r"(?m)^ein(\d+) (\S+) 0 alpha 0 1$", rf"vin\1 \2 0 {volts}", text)
+    return text.replace("*.netc input ein*\n", "")
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_wires_join_every_crossing_to_both_ends(passive: bool) -> None:
+    text = generate((4, 3, 2), passive=passive, wire_resistance=2.5, source_resistance=50.0, sense_resistance=30.0)
+    lines = 1 if passive else 2
+    crossings = lines * (4 * 3 + 3 * 2)
+    assert len(_cards(text, "rww")) == len(_cards(text, "rbw")) == crossings
+    assert all(card.endswith(" 2.5") for card in _cards(text, "r[wb]w"))
+    assert len(_cards(text, r"rb\d_")) == lines * (3 + 2)
+    assert len(_cards(text, r"rw\d_")) == (4 if passive else 4 + 3)
+    # every node between two ends is where two things or more meet
+    pins = [pin for card in text.splitlines() if re.match("[rcvefx]", card) for pin in card.split()[1:3]]
+    assert all(pins.count(pin) >= 2 for pin in pins if re.match(r"[wb]\d", pin))
+
+
+def test_resistances_of_sources_and_senses_follow_that_of_lines() -> None:
+    both = generate((3, 2), line_resistance=40.0)
+    assert generate((3, 2), source_resistance=40.0, sense_resistance=40.0) == both
+    assert _cards(generate((3, 2), line_resistance=40.0, sense_resistance=5.0), "rb1_1p") == ["rb1_1p b1_1p s1_1p 5"]
+
+
+def test_selectors_stand_in_series_with_the_same_synapses() -> None:
+    plain = _resistances(generate((4, 3), seed=5), 1, "p")
+    for selector, letter in (("1t1r", "m"), ("diode", "d")):
+        text = generate((4, 3), seed=5, selector=selector)
+        np.testing.assert_array_equal(_resistances(text, 1, "p"), plain)
+        assert len(_cards(text, f"{letter}s1_")) == 2 * 4 * 3
+        assert len(_cards(text, r"\.model select ")) == 1
+    assert len(_cards(generate((4, 3, 2), passive=True, selector="1t1r"), r"vg\d_")) == 4 + 3
+
+
+def test_capacitance_of_lines_and_crossings() -> None:
+    text = generate((4, 3), wire_resistance=1.0, line_capacitance=1e-12, crossing_capacitance=2e-15)
+    assert _cards(text, "cw1_2 ") == ["cw1_2 w1_2_1p 0 1p IC=0"]
+    assert _cards(text, "cb1_2m ") == ["cb1_2m b1_4_2m 0 1p IC=0"]
+    assert _cards(text, "cx1_4_3p ") == ["cx1_4_3p w1_4_3p b1_4_3p 2f IC=0"]
+
+
+def test_ideal_transistors_and_wires_change_little(tmp_path: Path) -> None:
+    """With wires and gates that hardly resist, a cell is its synapse again."""
+    given = {"layers": (3, 2), "passive": True, "neurons": False, "sense_resistance": 100.0, "read_voltage": 0.1}
+    plain = _run(_read_at(generate(**given), "0.1"), tmp_path)
+    near = _run(_read_at(generate(**given, wire_resistance=1e-6), "0.1"), tmp_path)
+    select = _run(_read_at(generate(**given, selector="1t1r", gate_voltage=3e4), "0.1"), tmp_path)
+    for name in ("m1_1", "m1_2"):
+        assert near[name] == pytest.approx(plain[name], rel=1e-6)
+        assert select[name] == pytest.approx(plain[name], rel=1e-3)
+        assert plain[name] > 1e-3
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("selector", ["none", "1t1r", "diode"])
+def test_physical_crossbars_agree_with_ngspice(selector: str, tmp_path: Path) -> None:
+    text = generate(
+        (5, 4),
+        passive=True,
+        neurons=False,
+        selector=selector,
+        wire_resistance=3.0,
+        source_resistance=20.0,
+        sense_resistance=100.0,
+        ron=1e3,
+        steps=2,
+    )
+    text = _read_at(text, "0.3")
+    expected = simulate(text, tmp_path)
+    for name, value in _run(text, tmp_path).items():
+        if name.startswith(("w", "b", "m")):
+            assert value == pytest.approx(expected[f"v({name})"][-1], rel=1e-6, abs=1e-12), name
