@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,7 @@ _POLYNOMIAL = np.linalg.inv(NODES[:, None] ** np.arange(1, 4))
 
 _MOST_ITERATIONS = 8
 _SMALLEST, _LARGEST = 0.1, 8.0
+_ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 
 class Stuck(Exception):
@@ -120,7 +122,7 @@ class Radau:
             times = np.clip(time + NODES * h, low, high)
             guess = np.zeros((3, system.size)) if last is None else last.at(time + NODES * h) - v
             scale = self._scale(v)
-            found = self._solve(factors, times, h, v, guess, scale)
+            found = self._solve(factors, times, h, v, guess, scale, self._rounding(jacobian, v))
             if found is None:
                 if not fresh:
                     jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
@@ -178,6 +180,10 @@ class Radau:
             return 0.0 if np.isfinite(error).all() else math.inf
         return float(np.max(np.abs(error[:states]) / scale[:states]))
 
+    def _rounding(self, jacobian: Any, v: Array) -> Array:
+        """Residuals of the algebraic equations that are no more than what is left when large terms cancel."""
+        return np.asarray(_ROUNDING * (abs(jacobian) @ np.abs(v)))[self._system.states :]
+
     def _worst(self, slope: Array) -> Array:
         bad = np.flatnonzero(~np.isfinite(slope))
         if len(bad):
@@ -185,9 +191,20 @@ class Radau:
         return np.argsort(-np.abs(slope) / np.maximum(self._largest, 1e-6))[:3]
 
     def _solve(
-        self, factors: tuple[Factors, Factors], times: Array, h: float, v: Array, z: Array, scale: Array
+        self,
+        factors: tuple[Factors, Factors],
+        times: Array,
+        h: float,
+        v: Array,
+        z: Array,
+        scale: Array,
+        rounding: Array,
     ) -> tuple[Array, int, float] | None:
-        """Simplified Newton for the three stages: increments ``(3, size)``, iterations and rate, or ``None``."""
+        """Simplified Newton for the three stages: increments ``(3, size)``, iterations and rate, or ``None``.
+
+        Algebraic unknowns whose equations hold to ``rounding`` are not asked to stand still: of rates of change, which
+        have no size while the circuit rests, rounding is all there is.
+        """
         system, mass = self._system, self._mass
         w_real, w_complex = _TO_REAL @ z, _TO_COMPLEX @ z
         before, rate = math.inf, 0.0
@@ -200,7 +217,10 @@ class Radau:
             w_real, w_complex = w_real + d_real, w_complex + d_complex
             change = np.outer(_FROM_REAL, d_real) + 2 * np.outer(_FROM_COMPLEX, d_complex).real
             z = np.outer(_FROM_REAL, w_real) + 2 * np.outer(_FROM_COMPLEX, w_complex).real
-            size = float(np.max(np.abs(change) / scale)) if change.size else 0.0
+            measured = np.abs(change) / scale
+            if np.all(np.abs(slopes[:, system.states :]) <= rounding):
+                measured = measured[:, : system.states]
+            size = float(np.max(measured, initial=0.0))
             if not math.isfinite(size):
                 return None
             if size == 0.0:
