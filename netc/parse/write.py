@@ -293,6 +293,7 @@ def _line(card: ast.Card) -> str:
             return _dot(card)
 
 
+_LABELS = ("mfg", "type")  # words about a part, which ngspice takes for parameters
 _LETTERS = {"R": "r", "C": "c", "L": "l"}
 
 
@@ -320,7 +321,8 @@ def _dot(card: ast.Card) -> str:
         case ast.Func():
             return f".func {card.name}({','.join(card.formals)}) {{{show(card.body)}}}"
         case ast.Model():
-            return f".model {card.name} {card.type}({_pairs(card.parameters).strip()})"
+            told = [pair for pair in card.parameters if pair[0] not in _LABELS]
+            return f".model {card.name} {card.type}({_pairs(told).strip()})"
         case ast.InitialCondition():
             pairs = "".join(f" {show(voltage)}={_value(value)}" for voltage, value in card.voltages)
             return f"{'.nodeset' if card.nodeset else '.ic'}{pairs}"
