@@ -88,8 +88,8 @@ class _Elaboration:
             if isinstance(card, ast.Global):
                 self.global_nets.update((node, self.net(top, node)) for node in card.nodes)
         self.fill(top, [])
+        couple(self.couplings, self.circuit, self.branch_named, self.terminals)
         self.resolve_currents()
-        couple(self.couplings, self.circuit, self.branch_named)
         self.check_controls()
         for scope in self.scopes:
             self.initial_conditions(scope)
