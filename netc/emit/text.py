@@ -72,17 +72,17 @@ def number(value: float) -> str:
 
 def pack_floats(values: np.ndarray) -> str:
     """Return the text :func:`netc.emit.support.floats` unpacks."""
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(values, "<f8").tobytes(), 9)).decode()
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(values, "<f8").tobytes(), 6)).decode()
 
 
 def pack_integers(values: np.ndarray) -> str:
     """Return the text :func:`netc.emit.support.integers` unpacks."""
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(values, "<i8").tobytes(), 9)).decode()
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(values, "<i8").tobytes(), 6)).decode()
 
 
 def pack_words(values: Sequence[str]) -> str:
     """Return the text :func:`netc.emit.support.words` unpacks."""
-    return base64.b64encode(zlib.compress(json.dumps(list(values)).encode(), 9)).decode()
+    return base64.b64encode(zlib.compress(json.dumps(list(values)).encode(), 6)).decode()
 
 
 def place(spans: Sequence[Span]) -> str:
