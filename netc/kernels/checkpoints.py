@@ -19,16 +19,17 @@ LANE = 64
 
 _SECOND_CACHE = 768 * 1024  # bytes that a segment may fill
 _FIRST_CACHE = 60 * 1024  # bytes that a segment of a few lanes may fill: more than the cache, read in order
-_STORED_STEP = 256 * 1024  # bytes of inner values of one step that are stored
+_STORED_STEP = 1024 * 1024  # bytes of inner values of one step that are stored
 _SHORTEST, _LONGEST = 8, 64
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Lanes that one step of a loop stores; of a few lanes only, where it runs as layers."""
+    """Lanes that one step of a loop stores, ``states`` of them states; of a few only, where it runs as layers."""
 
     lanes: int
     layered: bool = False
+    states: int = 1
 
     def segment(self, steps: int) -> int:
         """Return after how many steps the states are stored."""
@@ -36,7 +37,8 @@ class Plan:
             fits = _FIRST_CACHE // (LANE * self.lanes)
             return min(steps, max(_SHORTEST, min(_LONGEST, fits)))
         fits = _SECOND_CACHE // (LANE * self.lanes)
-        return min(steps + 1, max(fits, math.isqrt(steps) + 1))
+        least = math.isqrt(steps * self.states // self.lanes) + 1  # where segment and checkpoints together are smallest
+        return min(steps + 1, max(fits, least))
 
 
 def are_stored(lanes: int) -> bool:

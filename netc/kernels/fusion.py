@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from netc.ir.nodes import (
     Binary,
     Concat,
@@ -27,7 +29,8 @@ from netc.ir.nodes import (
 )
 from netc.kernels.exponentials import Group, Member
 from netc.kernels.loops import Unsupported
-from netc.kernels.text import Array, Code, Tables, operation, truth, vector
+from netc.kernels.text import FEW, Array, Code, Tables, most_added, operation, places_of, truth, vector
+from netc.kernels.traversal import Walk, walks
 
 _CHEAP = frozenset({"add", "sub", "mul", "neg"})
 _CHEAP_OPERATIONS = 3
@@ -81,6 +84,7 @@ class Block:
     _member: dict[Expr, tuple[Group, Member]] = field(default_factory=dict)
     _cheap: set[Expr] = field(default_factory=set)
     _uniform: set[Expr] = field(default_factory=set)
+    _summed: set[Expr] = field(default_factory=set)  # added up where the terms are computed
     _home: dict[Expr, Place] = field(default_factory=dict)
     _sink_stage: dict[int, int] = field(default_factory=dict)
     _stored: dict[Expr, Array] = field(default_factory=dict)
@@ -91,6 +95,8 @@ class Block:
         self._order = self._sorted()
         for node in self._order:
             self._check(node)
+            if self._is_summed(node):
+                self._summed.add(node)
             if self._is_uniform(node):
                 self._uniform.add(node)
         self._find_cheap()
@@ -131,19 +137,31 @@ class Block:
             return [(node.x, False)]
         if isinstance(node, Interpolate):
             return [(node.x, node.x.shape == node.shape)]
+        if node in self._summed:
+            return [(node.children[0], True)]
+        if isinstance(node, ScatterAdd) and isinstance(node.x, Gather) and node.x.x in self.leaves:
+            return [(node.x.x, False)]
         direct = not isinstance(node, Gather | ScatterAdd | Concat)
         return [
-            (c, direct and (c.shape == node.shape or c in self._uniform))
+            (c, direct and c not in self._summed and (c.shape == node.shape or c in self._uniform))
             for c in node.children
             if not isinstance(c, Const)
         ]
 
     def _is_uniform(self, node: Expr) -> bool:
         """Whether a value is the same for all lanes and samples: then it costs nothing where lanes read it."""
+        if isinstance(node, Gather) and node.shape == (1,) and node.x in self.leaves:
+            return True
         if node.shape != (1,) or not isinstance(node, Unary | Binary) or node in self._member:
             return False
         operands = (c for c in node.children if not isinstance(c, Const))
         return all(c in self._uniform or (c in self.leaves and not self.leaves[c].vector) for c in operands)
+
+    def _is_summed(self, node: Expr) -> bool:
+        """Whether many terms, all computed here, are added up to few lanes: then they need not be stored."""
+        if not isinstance(node, ScatterAdd) or node.x.size != len(node.index):
+            return False
+        return node.x not in self.leaves and not _whole(node.x) and most_added(node.index) > FEW
 
     def _check(self, node: Expr) -> None:
         if not isinstance(node, Unary | Binary | Select | Gather | ScatterAdd | Concat | MatVec | Interpolate):
@@ -178,14 +196,18 @@ class Block:
         for node in self._order:
             self._cheap -= {child for child, direct in self._operands(node) if not direct}
 
+    def _is_late(self, node: Expr) -> bool:
+        """Whether a value is there only after the loop it is computed in."""
+        return _whole(node) or node in self._summed
+
     def _place(self) -> None:
         first: dict[Expr, int] = {}
         for node in self._order:
-            needs = (first[c] + (_whole(c) or not direct) for c, direct in self._operands(node) if c in first)
+            needs = (first[c] + (self._is_late(c) or not direct) for c, direct in self._operands(node) if c in first)
             first[node] = max(needs, default=0)
         stage_of_lanes: dict[int, int] = {}
         for sink in self.sinks:
-            stage = first.get(sink.expr, -1) + (_whole(sink.expr) or sink.expr.shape != (sink.lanes,))
+            stage = first.get(sink.expr, -1) + (self._is_late(sink.expr) or sink.expr.shape != (sink.lanes,))
             stage_of_lanes[sink.lanes] = max(stage_of_lanes.get(sink.lanes, 0), stage)
         last: dict[Expr, int] = {}
 
@@ -195,14 +217,15 @@ class Block:
 
         for k, sink in enumerate(self.sinks):
             self._sink_stage[k] = stage_of_lanes[sink.lanes]
-            need(sink.expr, self._sink_stage[k] - (_whole(sink.expr) or sink.expr.shape != (sink.lanes,)))
+            need(sink.expr, self._sink_stage[k] - (self._is_late(sink.expr) or sink.expr.shape != (sink.lanes,)))
         for node in reversed(self._order):
             for child, direct in self._operands(node):
-                need(child, last[node] - (_whole(child) or not direct))
+                need(child, last[node] - (self._is_late(child) or not direct))
         lowest = min(last.values(), default=0)
         for node in self._order:
             if node not in self._cheap:
-                self._home[node] = Place(last[node] - lowest, node.size, node if _whole(node) else None)
+                lanes = len(node.index) if isinstance(node, ScatterAdd) and node in self._summed else node.size
+                self._home[node] = Place(last[node] - lowest, lanes, node if _whole(node) else None)
         self._sink_stage = {k: stage - lowest for k, stage in self._sink_stage.items()}
 
     def _find_stored(self) -> None:
@@ -212,7 +235,7 @@ class Block:
             if node in self._cheap:
                 for child, same in self._operands(node):
                     read(child, place, same)
-            elif not direct or self._home[node] != place:
+            elif not direct or node in self._summed or self._home[node] != place:
                 self._stored[node] = Array(self.temporary(node.size), node.size, vector=True)
 
         for sink in self.sinks:
@@ -233,16 +256,54 @@ class Block:
             if not (sink.array and sink.expr in self._stored and self._stored[sink.expr].name == sink.array)
         ]
 
-    # ------------------------------------------------------------------ text
+    # ------------------------------------------------------------------ what the writer of a loop asks
 
-    def _array(self, node: Expr) -> Array:
+    @property
+    def order(self) -> list[Expr]:
+        """All that is computed, operands first."""
+        return self._order
+
+    def home(self, node: Expr) -> Place | None:
+        """Return where a value is computed; ``None`` where it is read or computed wherever it is needed."""
+        return self._home.get(node)
+
+    def array(self, node: Expr) -> Array:
+        """Return the array that holds a value."""
         return self.leaves.get(node) or self._stored[node]
+
+    def stored(self, node: Expr) -> Array | None:
+        """Return where a value is stored when it has been computed."""
+        return self._stored.get(node)
+
+    def known(self, node: Expr, place: Place) -> Array | None:
+        """Return the array of a value that is there before a place begins."""
+        if node in self.leaves:
+            return self.leaves[node]
+        return self._stored[node] if node in self._stored and self._home[node] != place else None
+
+    def is_cheap(self, node: Expr) -> bool:
+        """Whether a value is computed wherever it is needed."""
+        return node in self._cheap
+
+    def is_summed(self, node: Expr) -> bool:
+        """Whether a sum is added up in the loop that computes its terms."""
+        return node in self._summed
+
+    def group(self, node: Expr) -> Group | None:
+        """Return the logistic functions that share an exponential with ``node``."""
+        return self._member[node][0] if node in self._member else None
+
+    def sinks_at(self, place: Place) -> list[Sink]:
+        """Return what is written at a place."""
+        return [sink for k, sink in self._lane_sinks() if Place(self._sink_stage[k], sink.lanes) == place]
+
+    # ------------------------------------------------------------------ text
 
     def _whole(self, node: Expr) -> list[str]:
         target = self._stored[node].name
         if isinstance(node, MatVec):
             n, m = node.matrix.shape
-            x, matrix = self._array(node.x).name, self.leaves[self._matrix(node)].name
+            x, matrix = self.array(node.x).name, self.leaves[self._matrix(node)].name
             if isinstance(node.matrix, Transpose):
                 return [f"multiply_transposed<{n}, {m}>({x}, {matrix}, {target});"]
             return [f"multiply<{n}, {m}>({x}, {matrix}, {target});"]
@@ -250,91 +311,160 @@ class Block:
             raise TypeError(type(node).__name__)
         result, start = [], 0
         for part in node.parts:
-            value = vector(Const(part.value) if isinstance(part, Const) else self._array(part), "i")
+            value = vector(Const(part.value) if isinstance(part, Const) else self.array(part), "i")
             result.append(f"for (long i = 0; i < {part.size}; ++i) {target}[{start} + i] = {value};")
             start += part.size
         return result
 
     def _loop(self, place: Place) -> list[str]:
-        local: dict[Expr, Code] = {}
-        body: list[str] = []
-        lane = "i" if place.lanes > 1 else "0"
-
-        def value(node: Expr) -> Code:
-            if node in local:
-                return local[node]
-            if isinstance(node, Const):
-                return Code(vector(node, lane))
-            if node in self.leaves or (node in self._stored and self._home[node] != place):
-                array = self._array(node)
-                text = vector(array, lane if array.lanes == place.lanes else "0")
-                if not array.vector and array.lanes == 1:
-                    return Code(text)
-                local[node] = define(text)
-                return local[node]
-            if node in self._cheap:
-                compute(node)
-                return local[node]
-            raise ValueError(f"{type(node).__name__} is not computed yet")
-
-        def define(text: str, *, is_truth: bool = False) -> Code:
-            name = f"v{len(body)}"
-            body.append(f"const {'M' if is_truth else 'V'} {name} = {text};")
-            return Code(name, is_truth)
-
-        def compute(node: Expr) -> None:
-            if node in self._member:
-                compute_group(node)
-            elif isinstance(node, Gather):
-                array = self._array(node.x)
-                local[node] = define(vector(array, self.tables.at(node.index, lane)))
-            elif isinstance(node, ScatterAdd):
-                array = self._array(node.x)
-                local[node] = define(self.tables.sum_of(array, node.index, node.lanes, lane))
-            elif isinstance(node, Interpolate):
-                rows = [
-                    f"{self.leaves[p].name} + {lane if p.shape[0] > 1 else '0'} * {p.shape[1]}"
-                    for p in node.children[1:]
-                ]
-                x = truth(value(node.x), False)
-                local[node] = define(f"interpolate({x}, {rows[0]}, {rows[1]}, {node.xs.shape[1]})")
-            else:
-                code = operation(node, [value(child) for child in node.children])
-                local[node] = define(code.text, is_truth=code.is_truth)
-
-        def compute_group(node: Expr) -> None:
-            group, _ = self._member[node]
-            members = [m for m in group.members if self._home.get(m.node) == place]
-            base, factor, offset = (truth(value(e), False) for e in (group.base, group.factor, group.offset))
-            reach = define(f"shared_exponential({factor} * {base} + {offset})").text
-            below = []
-            for member in members:
-                constant = truth(value(member.constant), False)
-                one = "splat(T(1))"
-                below.append(define(f"{one} + {reach} * {constant}" if member.rising else f"{reach} + {constant}").text)
-            for start in range(0, len(members), 2):
-                pair = below[start : start + 2]
-                part = define(f"reciprocal({' * '.join(pair)})").text
-                for k, member in enumerate(members[start : start + 2]):
-                    others = [d for j, d in enumerate(pair) if j != k]
-                    terms = [*([] if member.rising else [reach]), part, *others]
-                    local[member.node] = define(" * ".join(terms))
-
-        for node in self._order:
-            if self._home.get(node) == place and node not in local:
-                compute(node)
-            if self._home.get(node) == place and node in self._stored:
-                body.append(f"{self._stored[node].name}[{lane}] = {truth(local[node], False)};")
-        before: list[str] = []
-        after: list[str] = []
-        writes: list[str] = []  # after all reads, so that a result may take the place of what it is made from
-        for k, sink in self._lane_sinks():
-            if Place(self._sink_stage[k], sink.lanes) == place:
-                writes.append(sink.write(truth(value(sink.expr), False), lane))
-                before += sink.before
-                after += sink.after
-        body += writes
-        if not body:
+        """Return a loop over the lanes of a place, in parts where that saves index tables."""
+        maps: list[np.ndarray] = []
+        writer = _Writer(self, place, Walk(0, place.lanes), Tables(), maps)  # to learn where it reads and adds
+        if not writer.body():
             return []
-        head = f"for (long i = 0; i < {place.lanes}; ++i) {{" if place.lanes > 1 else "{"
-        return [*before, head, *(f"    {line}" for line in body), "}", *after]
+        parts = walks(place.lanes, maps)
+        bodies = [_Writer(self, place, part, self.tables, []).body() for part in parts]
+        result = [*writer.before]
+        for part, lines in zip(parts, bodies, strict=True):
+            inner = [*part.head, *(f"    {line}" for line in lines), "}"]
+            sums = self._row_sums(place, part)
+            if part.columns:
+                rows = part.stop // part.columns
+                begin = [f"for (long r = 0; r < {rows}; ++r) {{", *(f"V row_{name}{{}};" for name in sums)]
+                inner = [*begin, *inner, *(f"{name}[r] = row_{name};" for name in sums), "}"]
+            result += inner
+        return [*result, *writer.after]
+
+    def _row_sums(self, place: Place, part: Walk) -> list[str]:
+        found = [node for node in self._order if node in self._summed and self._home[node] == place]
+        return [self._stored[n].name for n in found if isinstance(n, ScatterAdd) and part.is_row(n.index.array)]
+
+
+class _Writer:
+    """Writes the statements of one lane of a place."""
+
+    def __init__(self, block: Block, place: Place, walk: Walk, tables: Tables, maps: list[np.ndarray]) -> None:
+        self._block = block
+        self._place = place
+        self._walk = walk
+        self._tables = tables
+        self._maps = maps
+        self._local: dict[Expr, Code] = {}
+        self._body: list[str] = []
+        self.before: list[str] = []
+        self.after: list[str] = []
+
+    def body(self) -> list[str]:
+        """Return the statements; what comes before and after all lanes is kept in ``before`` and ``after``."""
+        block, place, lane = self._block, self._place, self._walk.lane
+        for node in block.order:
+            if block.home(node) != place:
+                continue
+            if isinstance(node, ScatterAdd) and block.is_summed(node):
+                self._add_up(node)
+                continue
+            if node not in self._local:
+                self._compute(node)
+            if (array := block.stored(node)) is not None:
+                self._body.append(f"{array.name}[{lane}] = {truth(self._local[node], False)};")
+        writes: list[str] = []  # after all reads, so that a result may take the place of what it is made from
+        for sink in block.sinks_at(place):
+            writes.append(sink.write(truth(self._value(sink.expr), False), lane))
+            self.before += sink.before
+            self.after += sink.after
+        return [*self._body, *writes]
+
+    def _add_up(self, node: ScatterAdd) -> None:
+        array = self._block.array(node)
+        value, name = truth(self._value(node.x), False), array.name
+        if node.lanes == 1:
+            self.before.append(f"V sum_{name}{{}};")
+            self.after.append(f"{name}[0] = sum_{name};")
+            self._body.append(f"sum_{name} += {value};")
+        elif self._walk.is_row(node.index.array):
+            self._body.append(f"row_{name} += {value};")
+        else:
+            self.before.append(f"for (long k = 0; k < {node.lanes}; ++k) {name}[k] = V{{}};")
+            self._body.append(f"{name}[{self._at(node.index.array)}] += {value};")
+        self._maps.append(node.index.array)
+
+    def _at(self, places: np.ndarray) -> str:
+        if len(places) > 1:
+            self._maps.append(places)
+        return self._walk.at(places, self._tables)
+
+    def _define(self, text: str, *, is_truth: bool = False) -> Code:
+        name = f"v{len(self._body)}"
+        self._body.append(f"const {'M' if is_truth else 'V'} {name} = {text};")
+        return Code(name, is_truth)
+
+    def _value(self, node: Expr) -> Code:
+        block, lane = self._block, self._walk.lane
+        if node in self._local:
+            return self._local[node]
+        if isinstance(node, Const):
+            return Code(vector(node, lane))
+        array = block.known(node, self._place)
+        if array is not None:
+            text = vector(array, lane if array.lanes == self._place.lanes else "0")
+            if not array.vector and array.lanes == 1:
+                return Code(text)
+            self._local[node] = self._define(text)
+            return self._local[node]
+        if block.is_cheap(node):
+            self._compute(node)
+            return self._local[node]
+        raise ValueError(f"{type(node).__name__} is not computed yet")
+
+    def _compute(self, node: Expr) -> None:
+        block, lane = self._block, self._walk.lane
+        if (group := block.group(node)) is not None:
+            self._compute_group(group)
+        elif isinstance(node, Gather):
+            self._local[node] = self._define(vector(block.array(node.x), self._at(node.index.array)))
+        elif isinstance(node, ScatterAdd):
+            self._local[node] = self._define(self._sum(node))
+        elif isinstance(node, Interpolate):
+            rows = [
+                f"{block.leaves[p].name} + {lane if p.shape[0] > 1 else '0'} * {p.shape[1]}" for p in node.children[1:]
+            ]
+            x = truth(self._value(node.x), False)
+            self._local[node] = self._define(f"interpolate({x}, {rows[0]}, {rows[1]}, {node.xs.shape[1]})")
+        else:
+            code = operation(node, [self._value(child) for child in node.children])
+            self._local[node] = self._define(code.text, is_truth=code.is_truth)
+
+    def _sum(self, node: ScatterAdd) -> str:
+        """Return the text of the sum of the lanes that are sent to this one."""
+        source, picked = node.x, None
+        if isinstance(node.x, Gather) and node.x.x in self._block.leaves:
+            source, picked = node.x.x, node.x.index.array
+        array = self._block.array(source)
+        if most_added(node.index) > FEW or node.lanes == 1:
+            return self._tables.sum_of(array, node.index, node.lanes, self._walk.lane, picked)
+        parts = []
+        for column in places_of(array, node.index, node.lanes, picked):
+            at = self._at(column)
+            if at:
+                part = column[self._walk.start : self._walk.stop]
+                parts.append(f"{array.name}[{at}]" if (part >= 0).all() else f"one_of({array.name}, {at})")
+        return " + ".join(parts) or "V{}"
+
+    def _compute_group(self, group: Group) -> None:
+        members = [m for m in group.members if self._block.home(m.node) == self._place]
+        factor, offset = (truth(self._value(e), False) for e in (group.factor, group.offset))
+        base = truth(self._value(group.base), False)
+        reach = self._define(f"shared_exponential({factor} * {base} + {offset})").text
+        below = []
+        for member in members:
+            constant = truth(self._value(member.constant), False)
+            one = "splat(T(1))"
+            text = f"{one} + {reach} * {constant}" if member.rising else f"{reach} + {constant}"
+            below.append(self._define(text).text)
+        for start in range(0, len(members), 2):
+            pair = below[start : start + 2]
+            part = self._define(f"reciprocal({' * '.join(pair)})").text
+            for k, member in enumerate(members[start : start + 2]):
+                others = [d for j, d in enumerate(pair) if j != k]
+                terms = [*([] if member.rising else [reach]), part, *others]
+                self._local[member.node] = self._define(" * ".join(terms))

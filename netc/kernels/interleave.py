@@ -18,7 +18,7 @@ from dataclasses import dataclass
 _DEFINITION = re.compile(r"const (V|M) (v\d+) = (.*);$")
 _VALUE = re.compile(r"\bv\d+\b")
 _GUARD = re.compile(r"if constexpr \(!?KEEP\) ")
-_LOOP = re.compile(r"for \(long i = 0; i < (\d+); \+\+i\) \{$")
+_LOOP = re.compile(r"for \(long i = (\d+); i < (\d+); \+\+i\) \{$")
 _LONG = ("exponential(", "apply_", "reciprocal(", " / ")  # what makes a chain of operations long
 _LARGEST = 600  # statements that are ordered
 
@@ -141,20 +141,16 @@ def widened(lines: Sequence[str]) -> list[str]:
             continue
         end = rest.index("}")
         body, rest = rest[:end], rest[end + 1 :]
-        lanes = int(head[1])
+        start, stop = int(head[1]), int(head[2])
+        lanes = stop - start
         width = next((w for w in (4, 3, 5, 2) if lanes % w == 0), 0)
-        if not width or not any(name in text for text in body for name in _LONG) or _has_sum(body):
+        if not width or not any(name in text for text in body for name in _LONG):
             result += [line, *body, "}"]
         else:
             result += [
-                f"for (Size lane = 0; lane < {lanes}; lane += {width}) {{",
+                f"for (Size lane = {start}; lane < {stop}; lane += {width}) {{",
                 f"    constexpr int B = {width};",
                 *(f"    {text}" for text in interleaved(body)),
                 "}",
             ]
     return result
-
-
-def _has_sum(body: Sequence[str]) -> bool:
-    """Whether something is added up over the lanes or added at places that lanes may share."""
-    return any(re.search(r"\bsum_\w+ [+-]=|\w+\[(?!i\])[^=]*\] [+-]=", text) for text in body)

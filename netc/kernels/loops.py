@@ -37,6 +37,7 @@ from netc.kernels.exponentials import Group, groups
 from netc.kernels.factoring import factored, improved, with_fused_slopes, with_scaled_seeds, with_signs_outside
 from netc.kernels.passes import ALL
 from netc.kernels.polynomials import regrouped
+from netc.kernels.shifts import is_shifted_state, shifted
 
 STEP_SIZE = TimeStep()
 """The time step in seconds, as an expression that is fixed while a kernel runs."""
@@ -135,6 +136,9 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
         roots.append(outputs)
     if "collapse" in passes:
         roots = collapse(roots, rates.fixed)
+    if "shifts" in passes:
+        roots = shifted(roots, rates.fixed, lambda e: not (rates.fixed(e) or rates.moves(e)))
+        roots = collapse(roots, rates.fixed) if "collapse" in passes else roots
     if "factoring" in passes:
         roots = improved(roots, lambda given: factored(given, rates.fixed), rates.fixed)
         roots = regrouped(roots, rates.fixed)
@@ -179,7 +183,7 @@ def is_costly(node: Expr) -> bool:
         return node.op not in _CHEAP_UNARY
     if isinstance(node, Binary):
         return node.op in ("div", "pow")
-    return isinstance(node, MatVec | ScatterAdd | Interpolate)
+    return isinstance(node, MatVec | ScatterAdd | Interpolate) and not is_shifted_state(node)
 
 
 @dataclass(slots=True, eq=False)
@@ -217,6 +221,10 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
         results = collapse(with_fused_slopes(results), fixed)
     if "factoring" in loop.passes:
         results = with_signs_outside(results, fixed)
+    if "shifts" in loop.passes:
+        reads = {*loop.samples, *loop.times, *loop.driven}
+        results = shifted(results, fixed, lambda e: e in reads)
+    if "factoring" in loop.passes:
         results = improved(results, lambda given: collapse(with_scaled_seeds(given, fixed), fixed), fixed)
         results = improved(results, lambda given: factored(given, fixed), fixed)
     state_adjoints = tuple(results[: len(loop.states)])

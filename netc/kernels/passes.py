@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 PASSES: tuple[tuple[str, str], ...] = (
     ("collapse", "chains of sums and products with fixed values become one product and one sum"),
+    ("shifts", "values of neighbouring lanes are computed where they are read rather than stored and gathered"),
     ("factoring", "sums become products where that saves operations; fixed factors meet at the seeds of adjoints"),
     ("common_exponentials", "logistic functions of one argument share one exponential and reciprocals"),
     ("fission", "a time loop is split by strongly connected components into layers that run one after the other"),

@@ -99,7 +99,7 @@ class LoopSource:
         results = [(f"y{k}", f"y + {starts[k]}") for k in range(len(states))]
         results += [(f"k{k}", f"kept + {kept[k]}") for k in range(len(held))]
         outputs = [] if loop.outputs is None else [Sink(loop.outputs, loop.outputs.size, store("z"))]
-        step = self.function([*next_state, *held], states, results).lines
+        step = widened(self.function([*next_state, *held], states, results).lines)
         context = {
             "name": self.name,
             "states": starts[-1],
@@ -109,13 +109,13 @@ class LoopSource:
             "classes": loop.outputs.size if loop.outputs is not None else 0,
             "samples": [e.size for e in loop.samples],
             "driven": [e.size for e in loop.driven],
-            "step": widened(step),
-            "in_place": widened(step) == step and _in_place(step, len(states)),
+            "step": step,
+            "in_place": _in_place(step, len(states)),
             "logits": self.function(outputs, states, []).lines,
             "adjoint": None,
             "layered": False,
             "outer": 0,
-            "plan": Plan(starts[-1] + kept[-1]),
+            "plan": Plan(starts[-1] + kept[-1], states=starts[-1]),
         }
         empty: list[Lanes] = []
         context |= dict.fromkeys(
@@ -227,7 +227,7 @@ class LoopSource:
         return {
             "adjoint": widened(self.function(sinks, vectors, results).lines),
             "outer": outer.lanes,
-            "plan": Plan(starts[-1] + kept[-1] + outer.lanes),
+            "plan": Plan(starts[-1] + kept[-1] + outer.lanes, states=starts[-1]),
             "outer_products": outer.products,
             **rows,
         }
@@ -288,14 +288,21 @@ class LoopSource:
         return lambda lane: self.tables.at(term.index, lane)
 
 
+_OWN_LANE = r"\[(i|\(r \* \d+ \+ i\)|\(lane \+ b\)|\(r \* \d+ \+ \(lane \+ b\)\))\]|\[0\];"
+
+
 def _in_place(lines: Sequence[str], blocks: int) -> bool:
     """Whether each lane of a state is read for the last time where it is replaced."""
     for k in range(blocks):
-        stored = next((n for n, line in enumerate(lines) if line.lstrip().startswith(f"y{k}[")), len(lines))
-        start = max((n for n, line in enumerate(lines[:stored]) if not line.startswith(" ")), default=0)
-        name = re.compile(rf"\bx{k}\b(?!\[i\]|\[0\];)")
+        stores = re.compile(rf" *(EACH )?y{k}\[")
+        stored = [n for n, line in enumerate(lines) if stores.match(line)]
+        first = stored[0] if stored else len(lines)
+        start = max((n for n, line in enumerate(lines[:first]) if not line.startswith(" ")), default=0)
+        elsewhere = re.compile(rf"\bx{k}\b(?!{_OWN_LANE})")
         later = re.compile(rf"\bx{k}\b")
-        if any(name.search(line) for line in lines[start:stored]) or any(later.search(x) for x in lines[stored:]):
+        if len(stored) > 1 or any(elsewhere.search(line) for line in lines[start:first]):
+            return False
+        if any(later.search(line) for line in lines[first:]):
             return False
     return True
 

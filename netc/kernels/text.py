@@ -59,7 +59,8 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _LOGIC = {"and": "&", "or": "|"}
 _LARGEST_POWER = 16
-_FEW = 3  # lanes that are added without a loop
+FEW = 3
+"""So many lanes are added without a loop."""
 
 
 def operation(node: Expr, operands: list[Code]) -> Code:
@@ -114,29 +115,22 @@ class Tables:
             return scaled if first == 0 else f"{first} + {scaled}"
         return f"{self.name(array)}[{lane}]"
 
-    def sum_of(self, source: Array, index: Index, lanes: int, lane: str) -> str:
-        """Return the text of the sum of the lanes of ``source`` that ``index`` sends to ``lane``."""
-        order = np.argsort(index.array, kind="stable")
-        starts = np.searchsorted(index.array[order], np.arange(lanes + 1))
-        picks = order if source.lanes > 1 else np.zeros_like(order)
-        if not source.vector:
-            raise TypeError("a sum over lanes that are common to all samples")
-        counts = np.diff(starts)
-        if lanes > 1 and counts.max(initial=0) <= _FEW:
-            places = [starts[:-1] + k for k in range(counts.max(initial=0))]
-            columns = [np.append(picks, -1)[np.where(place < starts[1:], place, -1)] for place in places]
-            return " + ".join(self._one_of(source.name, column, lane) for column in columns) or "V{}"
+    def sum_of(self, source: Array, index: Index, lanes: int, lane: str, picked: np.ndarray | None = None) -> str:
+        """Return the text of the sum of the lanes of ``source`` that ``index`` sends to ``lane``.
+
+        Args:
+            source: what is added.
+            index: where each term goes.
+            lanes: how many sums there are.
+            lane: text of the number of the sum.
+            picked: which lane of ``source`` each term is, where they are not all in order.
+        """
+        picks, starts = _sorted_terms(source, index, lanes, picked)
         table = self.name(picks)
         if lanes == 1:
             return f"sum_of({source.name}, {table}, {len(picks)})"
         first = self.name(starts)
         return f"sum_of({source.name}, {table} + {first}[{lane}], {first}[{lane} + 1] - {first}[{lane}])"
-
-    def _one_of(self, source: str, column: np.ndarray, lane: str) -> str:
-        """Return the text of the lane of ``source`` that ``column`` names, 0 where that is none."""
-        if (column >= 0).all():
-            return f"{source}[{self.at(Index(column), lane)}]"
-        return f"one_of({source}, {self.name(column)}[{lane}])"
 
     def lines(self) -> list[str]:
         """Return the definitions."""
@@ -145,3 +139,26 @@ class Tables:
             entries = ", ".join(map(str, values.tolist()))
             result.append(f"static const int {name}[] = {{{entries}}};")
         return result
+
+
+def most_added(index: Index) -> int:
+    """Return how many terms the largest sum has that ``index`` sends terms to."""
+    return int(np.bincount(index.array).max(initial=0))
+
+
+def places_of(source: Array, index: Index, lanes: int, picked: np.ndarray | None = None) -> list[np.ndarray]:
+    """Return lanes of ``source`` for the first, second, ... term of each sum, -1 where there is none."""
+    picks, starts = _sorted_terms(source, index, lanes, picked)
+    count = int(np.diff(starts).max(initial=0))
+    places = [starts[:-1] + k for k in range(count)]
+    return [np.append(picks, -1)[np.where(place < starts[1:], place, -1)] for place in places]
+
+
+def _sorted_terms(source: Array, index: Index, lanes: int, picked: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lanes of ``source`` that are added, in order of the sums, and where the terms of each sum begin."""
+    if not source.vector:
+        raise TypeError("a sum over lanes that are common to all samples")
+    order = np.argsort(index.array, kind="stable")
+    starts = np.searchsorted(index.array[order], np.arange(lanes + 1))
+    terms = np.arange(len(index)) if picked is None else picked
+    return (terms[order] if source.lanes > 1 else np.zeros_like(order)), starts
