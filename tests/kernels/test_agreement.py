@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from netc.compiler import compile_deck
+from netc.generate import generate
 from netc.ir import interpret
 from netc.ir.program import Program
 from netc.kernels import Kernel, build
@@ -98,7 +101,9 @@ def test_float64_agrees_with_interpreter_and_module(name: str, compiled: Compile
     close(have, want, 1e-9)
 
 
-def losses(program: Program, dtype: torch.dtype, *, kernel: bool, batch: int = 5) -> tuple[float, dict[str, Any]]:
+def losses(
+    program: Program, dtype: torch.dtype, *, kernel: bool, batch: int = 5, steps: int = STEPS
+) -> tuple[float, dict[str, Any]]:
     """Return loss and gradients of the trained values and the inputs."""
     module: Any = instantiate(program, dtype)
     inputs = drive(program, dtype, batch)
@@ -107,9 +112,9 @@ def losses(program: Program, dtype: torch.dtype, *, kernel: bool, batch: int = 5
     leaves = {"inputs": inputs.requires_grad_(), **dict(module.named_parameters())}
     dt = step_of(program)
     if kernel:
-        loss = kernel_of(program, dtype).loss(module, inputs, labels, STEPS, dt, SCALE)
+        loss = kernel_of(program, dtype).loss(module, inputs, labels, steps, dt, SCALE)
     else:
-        scores = mean_log_probabilities(module, inputs, steps=STEPS, dt=dt, logit_scale=SCALE)
+        scores = mean_log_probabilities(module, inputs, steps=steps, dt=dt, logit_scale=SCALE)
         loss = torch.nn.functional.nll_loss(scores, labels)
     return loss.item(), gradients(loss, leaves)
 
@@ -246,3 +251,14 @@ def test_gradients_of_the_loss_by_every_value_agree(name: str, compiled: Compile
     loss, found = kernel_of(program, torch.float64).classify(Values(blocks), inputs, labels, STEPS, dt, SCALE)
     torch.testing.assert_close(found, scores.detach(), rtol=1e-9, atol=1e-12)
     close(gradients(loss, blocks), want, 1e-9)
+
+
+def test_float32_gradients_are_those_of_float64_at_usual_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "passive.cir"
+    path.write_text(generate((30, 12, 6), passive=True, seed=1), encoding="utf-8")
+    program = compile_deck(path).program
+    want, expected = losses(program, torch.float64, kernel=False, batch=32, steps=500)
+    for kernel in (False, True):
+        have, found = losses(program, torch.float32, kernel=kernel, batch=32, steps=500)
+        assert have == pytest.approx(want, rel=1e-6)
+        close({n: g.double() for n, g in found.items()}, expected, 2e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -87,6 +88,23 @@ def test_a_failing_compiler_gives_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert build(programs.mif(), notify=notices.append) is None
     assert len(notices) == 1 and "no luck" in notices[0]
     assert not list(own_cache.iterdir()), "no rubbish is left"
+
+
+@pytest.mark.skipif(shutil.which("clang++") is None, reason="clang++ is not there")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_clang_gives_the_same_numbers(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for name in (library.compiler(), shutil.which("clang++")):
+        monkeypatch.setenv("CXX", str(name))
+        kernel = build(programs.network(), dtype, threads=1)
+        assert kernel is not None
+        module = instantiate(programs.network(), dtype)
+        inputs, labels = torch.linspace(0, 1, 3 * module.FEATURES).reshape(3, -1), torch.tensor([0, 1, 0])
+        loss = kernel.loss(module, inputs.to(dtype), labels, 50, 2e-5, 20.0)
+        found.append([loss.detach(), *torch.autograd.grad(loss, list(module.parameters()))])
+    close = 1e-5 if dtype is torch.float32 else 1e-11
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.0, atol=close * float(one.abs().max()))
 
 
 def test_a_cache_that_cannot_be_written_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
