@@ -19,6 +19,7 @@ from netc.kernels.exponentials import SPREAD
 from netc.kernels.file import NAMES
 from netc.kernels.loops import Loop, Unsupported, loops
 from netc.kernels.loss import from_outputs
+from netc.kernels.outside import COVERED
 from netc.kernels.passes import enabled
 from netc.kernels.stages import Outside, Stages
 from netc.kernels.variants import Variant, Variants
@@ -75,6 +76,9 @@ class Kernel:
             raise Unsupported("its algebraic equations have not been solved")
         if any(isinstance(node, Newton) for node in postorder(*_roots(program))):
             raise Unsupported("it has nodes that Newton's method finds")
+        other = {type(n).__name__ for n in postorder(*_roots(program)) if n.children and not isinstance(n, COVERED)}
+        if other:
+            raise Unsupported(f"there is no rule for {', '.join(sorted(other))}")
         if len({block.mode for block in program.inputs}) > 1:
             raise Unsupported("it takes both amplitudes and whole waveforms")
         self.program = program

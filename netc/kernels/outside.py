@@ -37,6 +37,24 @@ from netc.kernels.loops import Unsupported
 
 Operation = Callable[..., Tensor]
 
+COVERED = (
+    Unary,
+    Binary,
+    Select,
+    Gather,
+    ScatterAdd,
+    Concat,
+    Columns,
+    Assemble,
+    MatVec,
+    Solve,
+    Transpose,
+    TransposedInverse,
+    Interpolate,
+    Response,
+)
+"""Kinds of inner nodes that are computed inside or outside the loops."""
+
 
 class Evaluator:
     """Computes some expressions from given ones, in the type of the given values.

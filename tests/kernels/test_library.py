@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from netc.emit.schedule import schedule
+from netc.ir.nodes import Entries, Index, Outer, State
 from netc.ir.program import Program
 from netc.kernels import build, library
 from netc.kernels.file import NAMES, source
@@ -119,6 +120,17 @@ def test_what_kernels_do_not_cover_is_said() -> None:
     notices: list[str] = []
     assert build(programs.bridge(), notify=notices.append) is None
     assert len(notices) == 1 and "every step" in notices[0]
+
+
+def test_a_kind_of_node_without_a_rule_is_said() -> None:
+    program = programs.mif()
+    state = program.states[0]
+    strange = Outer(State(state.name, len(state.lanes)), State(state.name, len(state.lanes)))
+    value = Entries(strange, Index([0]), Index([0]))
+    observables = (replace(program.observables[0], value=value), *program.observables[1:])
+    notices: list[str] = []
+    assert build(replace(program, observables=observables), notify=notices.append) is None
+    assert len(notices) == 1 and "no rule for Entries, Outer" in notices[0]
 
 
 def test_the_same_program_gives_the_same_text() -> None:
