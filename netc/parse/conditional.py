@@ -21,12 +21,16 @@ _UNCONDITIONAL: dict[type, str] = {
 }
 """Cards that ngspice does not make conditional."""
 
+DEEPEST = 100
+"""Most conditionals in one another."""
+
 
 class OpenConditional:
     """An ``.if`` whose ``.endif`` has not come yet."""
 
-    def __init__(self, opening: Span) -> None:
+    def __init__(self, opening: Span, around: OpenConditional | None = None) -> None:
         self.opening = opening
+        self.depth: int = around.depth + 1 if around else 1
         self._branches: list[ast.Branch] = []
         self._head: ast.Branch | None = None
 
@@ -64,8 +68,8 @@ class OpenConditional:
 
 
 def refuse_unconditional(card: ast.Conditional, diagnostics: Diagnostics) -> None:
-    """Report cards of a conditional netlist that ngspice would take in every case."""
-    for inner in _inside(card):
+    """Report cards of a conditional netlist that ngspice would take in every case; conditionals inside have been."""
+    for inner in (inner for branch in card.branches for inner in _flat(branch.cards)):
         what = _UNCONDITIONAL.get(type(inner))
         if what is not None:
             hint = "ngspice takes it whatever the condition; "
@@ -73,13 +77,8 @@ def refuse_unconditional(card: ast.Conditional, diagnostics: Diagnostics) -> Non
             diagnostics.error(f"{what} may not stand between .if and .endif", inner.span, hint)
 
 
-def _inside(card: ast.Card) -> Iterator[ast.Card]:
-    groups: Iterable[Iterable[ast.Card]] = ()
-    if isinstance(card, ast.Conditional):
-        groups = [branch.cards for branch in card.branches]
-    elif isinstance(card, ast.Include):
-        groups = [card.cards]
-    for cards in groups:
-        for inner in cards:
-            yield inner
-            yield from _inside(inner)
+def _flat(cards: Iterable[ast.Card]) -> Iterator[ast.Card]:
+    for card in cards:
+        yield card
+        if isinstance(card, ast.Include):
+            yield from _flat(card.cards)

@@ -11,7 +11,7 @@ from typing import Any
 from netc.diagnostics import Diagnostics, NetcError, Severity, Span
 from netc.parse import ast
 from netc.parse.card import parse_line
-from netc.parse.conditional import CONDITIONS, OpenConditional, refuse_unconditional
+from netc.parse.conditional import CONDITIONS, DEEPEST, OpenConditional, refuse_unconditional
 from netc.parse.control import ControlBlocks
 from netc.parse.dialects import DIALECTS, NGSPICE, Dialect, dialect_hint
 from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED_ELEMENTS
@@ -295,8 +295,10 @@ class _Reader:
 
     def _condition(self, line: LogicalLine, word: str, span: Span, frames: list[_Frame]) -> None:
         if word == ".if":
-            frames.append(_Frame(condition=OpenConditional(line.whole)))
+            frames.append(_Frame(condition=OpenConditional(line.whole, frames[-1].condition)))
         frame = frames[-1]
+        if word == ".if" and frame.condition is not None and frame.condition.depth == DEEPEST + 1:
+            self.diagnostics.error(f"conditionals are nested deeper than {DEEPEST} levels", span)
         if frame.condition is None:
             self.diagnostics.error(f"{word} without .if", span)
         elif word == ".endif":
@@ -304,7 +306,8 @@ class _Reader:
             card = frame.condition.close(frame.cards)
             if not self.dialect.free_conditions:
                 refuse_unconditional(card, self.diagnostics)
-            frames[-1].cards.append(card)
+            if frame.condition.depth <= DEEPEST:  # a deeper tree would be too deep for those who read it
+                frames[-1].cards.append(card)
         else:
             frame.condition.branch(line, span, frame.cards, self.diagnostics, self.dialect)
 
