@@ -129,3 +129,15 @@ def test_located_errors(body: str, line: int, message: str) -> None:
 def test_an_unknown_model_parameter_is_named() -> None:
     circuit = circuit_of("V1 a 0 1\nD1 a 0 dx\n.model dx d(is=1e-14 njj=1)\n")
     assert any("'njj'" in message for message in messages_of(circuit, "warning"))
+
+
+def test_parameters_of_other_levels_are_noted() -> None:
+    """Measured: at level 1 ngspice 39 gives the same waveforms with and without them, and says that it ignores them."""
+    names = ["nfs", "xj", "delta", "ucrit", "uexp", "utra", "vmax", "neff", "eta", "theta", "kappa"]
+    circuit = circuit_of(
+        f"V1 a 0 1\nM1 a a 0 0 nx\n.model nx nmos(kp=1m {' '.join(f'{n}=2' for n in names)} kf=1e-20)\n"
+    )
+    notes = messages_of(circuit, "note")
+    for name in names:
+        assert any(f"'{name}' of a MOS transistor model has no effect in level 1" in note for note in notes), name
+    assert not any("'kf'" in note for note in notes) and not messages_of(circuit, "warning")

@@ -28,8 +28,8 @@ class Device:
     ``nodes`` are the least and the most nodes it has; ``types`` what a ``.model`` of it is called, and the sign of its
     voltages.  ``model`` gives the default of each model parameter (``None``: only used where it is given);
     ``aliases`` other names of them; ``unsupported`` those that would change a waveform, ``harmless`` those that would
-    not.  ``on_card`` are the keywords of the element's line.  ``element`` says what follows a model name, ``expand``
-    adds the branches to an :class:`Assembly`.
+    not, ``elsewhere`` those that only other levels read.  ``on_card`` are the keywords of the element's line.
+    ``element`` says what follows a model name, ``expand`` adds the branches to an :class:`Assembly`.
     """
 
     what: str
@@ -41,6 +41,7 @@ class Device:
     aliases: Mapping[str, str] = field(default_factory=dict)
     unsupported: frozenset[str] = frozenset()
     harmless: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
     area: bool = False
     levels: tuple[int, ...] = (1,)
     sensed: bool = False  # an element's name stands after the nodes, as on a switch
@@ -296,6 +297,11 @@ class Assembly:
                         "leave it out if its effect does not matter",
                     )
                     self.good = False
+            elif name in device.elsewhere:
+                self.context.note(
+                    f"parameter {name!r} of a {device.what} model has no effect in level 1, as in ngspice",
+                    expression.span,
+                )
             elif name not in device.harmless and name != "level":
                 self.context.warning(
                     f"parameter {name!r} of a {device.what} model is not known and has no effect",
