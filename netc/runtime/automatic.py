@@ -13,6 +13,9 @@ from netc.runtime import transient
 from netc.runtime.simulate import Trajectory, steps_for
 from netc.runtime.stability import analyse, engineering
 
+PATIENCE = 60.0  # s
+"""Most processor time for a solution that only checks another."""
+
 _ANALYSED = 2000  # most states whose time constants are bounded for the sake of a remark
 _SOLVED = 200  # most algebraic unknowns, for the same
 _NAMED = 3
@@ -51,6 +54,62 @@ def run(
     if fast:
         lines.append(fast)
     return Trajectory(times, observe, values), tuple(lines)
+
+
+def checked(
+    euler: Callable[[], Trajectory],
+    system: Callable[[], Program],
+    *,
+    dt: float,
+    tstop: float,
+    observe: tuple[str, ...],
+    dtype: torch.dtype,
+    keep: bool,
+) -> tuple[Trajectory, tuple[str, ...]]:
+    """Return the result of explicit Euler where it is right, else that of variable steps, and what to say of it.
+
+    Right is a root mean square difference from the solution with variable steps of at most
+    :data:`~netc.runtime.transient.ACCEPTED` of a signal's range.  Where that solution is not to be had in
+    :data:`PATIENCE` seconds, the result of Euler stands with a remark.
+
+    Args:
+        euler: runs explicit Euler.
+        system: gives the circuit at its start, algebraic blocks and all.
+        dt: time between rows, seconds.
+        tstop: end, seconds.
+        observe: names of signals.
+        dtype: of the result.
+        keep: whether the result of Euler stands, with a remark, however far it is off.
+
+    Raises:
+        NetcError: where Euler diverges, and variable steps do not do it either.
+    """
+    failure: NetcError | None = None
+    try:
+        result = euler()
+    except NetcError as error:
+        if keep:
+            raise
+        failure = error
+    times = np.arange(steps_for(tstop, dt) + 1, dtype=np.float64) * dt
+    try:
+        found = transient.solve(system(), times, observe, seconds=PATIENCE)
+    except NetcError as error:
+        if failure is not None:
+            raise failure from None
+        return result, (f"the error of explicit Euler is not known: {error.diagnostics[0].message}",)
+    better = Trajectory(times, observe, torch.as_tensor(found.values[:, None, :]).to(dtype))
+    if failure is not None:
+        why = failure.diagnostics[0].message
+        return better, (f"explicit Euler fails ({why}), so --integrator auto takes the steps",)
+    error_of_euler = transient.difference(result.values[:, 0].double().numpy(), found.values)
+    if error_of_euler <= transient.ACCEPTED:
+        return result, ()
+    share = f"{100 * error_of_euler:.2g} % of a signal's range"
+    off = f"explicit Euler with steps of {engineering(dt, 's')} is off by {share}"
+    if keep:
+        return result, (f"{off}; --integrator auto is not",)
+    return better, (f"{off}, so --integrator auto takes the steps; --integrator euler keeps to Euler",)
 
 
 def _fast(system: Program, continuous: Callable[[], Program], dt: float) -> str:

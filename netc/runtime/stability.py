@@ -201,7 +201,7 @@ _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M
 
 def engineering(value: float, unit: str) -> str:
     """Return ``value`` with two digits and an SI prefix, rounded down so that a limit stays one: ``99 us``."""
-    if value == 0 or not math.isfinite(value):
+    if abs(value) < 1e-16 or not math.isfinite(value):
         return f"{value:g} {unit}"
     exponent = max(-15, min(9, 3 * math.floor(math.log10(abs(value)) / 3 + 1e-12)))
     scaled = value / 10.0**exponent
@@ -211,7 +211,7 @@ def engineering(value: float, unit: str) -> str:
 
 
 def _times_smaller(factor: float) -> str:
-    return f"{factor:.0f}" if factor >= 10 else f"{factor:.2g}"
+    return f"{factor:.0f}" if 10 <= factor < 1e6 else f"{factor:.2g}"
 
 
 def _diagonal_bounds(derivative: Expr, leaf: State, environment: Mapping[Expr, Any]) -> Interval:

@@ -63,6 +63,7 @@ def solve(
     wanted: float = WANTED,
     accepted: float = ACCEPTED,
     inputs: Any = 1.0,
+    seconds: float = math.inf,
 ) -> Solution:
     """Return the signals ``observe`` at ``times`` (ascending, from 0) as exactly as ``wanted`` says.
 
@@ -73,10 +74,12 @@ def solve(
         wanted: estimated error at which the run is done.
         accepted: estimated error up to which there is a result.
         inputs: amplitude of every input, or one for all.
+        seconds: most processor time.
 
     Raises:
-        NetcError: where no solution can be followed, or the error stays above ``accepted``.
+        NetcError: where no solution can be followed, the error stays above ``accepted``, or time runs out.
     """
+    until = process_time() + seconds
     system = System(program, inputs=inputs)
     if system.size > LARGEST:
         raise NetcError(
@@ -93,7 +96,7 @@ def solve(
     problem: Stuck | None = None
     for tolerance in _TOLERANCES:
         try:
-            fine, steps = _run(system, observer, times, edges, start, tolerance)
+            fine, steps = _run(system, observer, times, edges, start, tolerance, until)
         except Stuck as stuck:
             problem = stuck
             coarse = None
@@ -126,7 +129,13 @@ def difference(a: Array, b: Array) -> float:
 
 
 def _run(
-    system: System, observer: Observer, times: Array, edges: Array, start: Array, tolerance: float
+    system: System,
+    observer: Observer,
+    times: Array,
+    edges: Array,
+    start: Array,
+    tolerance: float,
+    until: float,
 ) -> tuple[Array, int]:
     absolute = np.array([_ABSOLUTE.get(unit, 1e-10) for unit in system.units]) * (tolerance / 1e-6)
     solver = Radau(system, tolerance, absolute, most_steps=_MOST_STEPS + 20 * len(edges))
@@ -140,6 +149,8 @@ def _run(
             rows[row] = observer(times[row : row + 1], v[None, :])[0]
             row += 1
         for step in solver.stretch(a, b, v, _FIRST * (b - a), tstop / _LEAST_STEPS):
+            if process_time() > until:
+                raise NetcError(f"a solution to an error takes too long: it is at {step.end:g} s of {tstop:g} s")
             end = int(np.searchsorted(times, step.end * (1 + 1e-12), side="right"))
             if end > row:
                 here = times[row:end]

@@ -43,13 +43,12 @@ LOCATED = {
     "200 signs": (RC + "B1 x 0 v=" + "-" * 200 + "v(out)\n", "5:", "nested"),
     "200 conditions": (RC + "B1 x 0 v=" + "v(out)>1?2:" * 200 + "v(out)\n", "5:", "nested"),
     "50,000 parentheses": (RC + "B1 x 0 v=" + "(" * 50_000 + "v(out)" + ")" * 50_000 + "\n", "5:", "nested"),
-    "unsupported element": (RC + "D1 out 0 dm\n.model dm d\n", "5:1", "diodes are not supported"),
+    "unsupported element": (RC + "T1 out 0 in 0 Z0=50 TD=1n\n", "5:1", "transmission lines are not supported"),
     "unknown card": (RC + ".frobnicate\n", "5:1", "unknown card .frobnicate"),
     "another analysis": (RC + ".ac dec 10 1 1k\n", "5:1", "--lenient"),
     "floating nets": (RC + "C5 a b 1u\n", "5:1", "'a', 'b' float"),
     "loop of sources": (RC + "V2 in 0 2\n", "5:1", "form a loop"),
     "inductor cut-set": (RC + "I1 0 z 1m\nL1 z 0 1m\n", "5:1", "nothing fixes the voltage of net 'z'"),
-    "non-linear algebraic node": (RC + "R5 out q 1k\nG1 q 0 cur={v(q)^3}\n", "5:1", "not supported yet"),
 }
 
 
