@@ -329,9 +329,11 @@ def _null_lanes(matrix: Array) -> Numbers | None:
     scale = np.abs(matrix).max(axis=1, keepdims=True)
     if not np.isfinite(matrix).all() or not scale.all():
         return np.arange(len(matrix))
+    matrix = matrix / scale
+    breadth = np.abs(matrix).max(axis=0)  # rates of small capacitances are far from voltages in size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LinAlgWarning)  # an exact zero pivot: what is looked for
-        factors, order = lu_factor(matrix / scale, check_finite=False)
+        factors, order = lu_factor(matrix / np.where(breadth > 0.0, breadth, 1.0), check_finite=False)
     diagonal = np.abs(np.diag(factors))
     if diagonal.min() > 1e-13 * diagonal.max():
         return None

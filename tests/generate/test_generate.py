@@ -272,3 +272,14 @@ def test_physical_crossbars_agree_with_ngspice(selector: str, tmp_path: Path) ->
     for name, value in _run(text, tmp_path).items():
         if name.startswith(("w", "b", "m")):
             assert value == pytest.approx(expected[f"v({name})"][-1], rel=1e-6, abs=1e-12), name
+
+
+def test_capacitance_of_crossings_as_small_as_real_ones_is_solved(tmp_path: Path) -> None:
+    """Femtofarads among siemens: a read by backward Euler ends where it does without them."""
+    given = {"layers": (4, 3), "wire_resistance": 2.0, "line_resistance": 30.0, "steps": 20}
+    ends = []
+    for capacitance in (0.0, 1e-15):
+        path = write(tmp_path / "deck.cir", generate(**given, crossing_capacitance=capacitance))
+        program = compile_deck(path, integrator="backward-euler").program
+        ends.append(simulate_program(program, 20, 1e-5, observe=["m1_1", "b1_2_3m", "w1_4_1p"])[0][-1, 0])
+    np.testing.assert_allclose(*ends, rtol=1e-4)
