@@ -239,7 +239,11 @@ def ascending(shape_slots: tuple[int, int], values: tuple[Value, ...], scope: Sc
     result = list(values)
     for earlier, later in pairwise(numbers):
         if later < earlier:
-            scope.context.error(f"the times of PWL must ascend: {later:g} s follows {earlier:g} s", span)
+            scope.context.error(
+                f"the times of PWL must ascend: {later:g} s follows {earlier:g} s",
+                span,
+                "write the points in order of time",
+            )
             return values
     for k in range(len(numbers) - 1):
         if numbers[k] >= numbers[k + 1]:
