@@ -183,7 +183,7 @@ def newton(step: Any, guess: torch.Tensor, systems: int, *operands: torch.Tensor
         z = z.expand(move.shape)
         active = torch.ones_like(largest(z), dtype=torch.bool)
         for start in (z, torch.zeros_like(z), torch.full_like(z, 0.1)):
-            z, open_here = torch.where(spread(active), start, z), active
+            z, open_here, stalled = torch.where(spread(active), start, z), active, 0
             for _ in range(200):
                 move = step(z, z, *given)
                 wanted = largest(move)
@@ -202,7 +202,9 @@ def newton(step: Any, guess: torch.Tensor, systems: int, *operands: torch.Tensor
                     part = torch.where(halve, part / 2, part)
                 jump = z + spread(torch.where(halve, longest, part)) * move
                 z = torch.where(spread(open_here), torch.where(spread(found), trial + more, jump), z)
+                stalled = stalled + (part < 2.0**-12)
                 active, open_here = active & ~(open_here & found), open_here & ~found & (longest > 0)
+                open_here = open_here & (stalled < 24)
                 if not open_here.any():
                     break
             if not active.any():

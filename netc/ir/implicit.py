@@ -27,6 +27,8 @@ HALVINGS = 40
 """Most halvings of one step."""
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 """A correction is small below this share of the unknown, or this many volts, amperes, ..."""
+STALLED, PATIENCE = 2.0**-12, 24
+"""A start is given up after so many steps cut below this part: from there it is not going anywhere."""
 ROUNDING = 1e3
 """Where no shorter step is better, a correction this many times larger still counts as rounding."""
 
@@ -115,7 +117,8 @@ def iterate(step: Step, guess: Array, systems: int) -> Array:
     A step is halved until the correction that the same Jacobian wants at its end is smaller than the step (the
     natural monotonicity test of P. Deuflhard, Newton Methods for Nonlinear Problems, 2004, 3.3), which holds back
     exponentials and does not change with the scale of equations.  Where no fraction of a step will do, the whole
-    of it is taken.  Every system of every sample goes its own way, as if it were alone.
+    of it is taken; after :data:`PATIENCE` steps that were cut to next to nothing, the start is given up.  Every
+    system of every sample goes its own way, as if it were alone.
 
     Args:
         step: maps ``z`` and the point of the Jacobian, ``(..., n)``, to ``-J(point)^-1 g(z)``.
@@ -133,7 +136,7 @@ def iterate(step: Step, guess: Array, systems: int) -> Array:
     z = np.array(np.broadcast_to(guess, step(guess, guess).shape))
     active = np.ones((*z.shape[:-1], systems), dtype=bool)
     for start in (z, np.zeros_like(z), np.full_like(z, 0.1)):
-        z, open_here = np.where(spread(active), start, z), active
+        z, open_here, stalled = np.where(spread(active), start, z), active, np.zeros(active.shape)
         for _ in range(ITERATIONS):
             move = step(z, z)
             wanted = largest(move)
@@ -152,7 +155,9 @@ def iterate(step: Step, guess: Array, systems: int) -> Array:
                 part = np.where(halve, part / 2, part)
             trial = np.where(spread(found), trial + more, z + spread(np.where(halve, longest, part)) * move)
             z = np.where(spread(open_here), trial, z)
+            stalled = stalled + (part < STALLED)
             active, open_here = active & ~(open_here & found), open_here & ~found & (longest > 0)
+            open_here = open_here & (stalled < PATIENCE)
             if not open_here.any():
                 break
         if not active.any():

@@ -16,7 +16,7 @@ MODELS = """\
 .model pm pmos(vto=-0.8 kp=40u gamma=0.4 lambda=0.05)
 .model ns nmos(nsub=2e16 tox=30n uo=550 ld=0.1u)
 .model ps pmos(nsub=1e16 tox=30n uo=250 tpg=-1)
-.model qn npn(is=1e-15 bf=120 br=3 vaf=60 var=20 ikf=20m ikr=10m ise=1e-13 ne=1.7 isc=1e-12 nc=1.5)
+.model qn npn(is=1e-15 bf=120 br=3 vaf=60 var=20 ikf=20m ikr=10m ise=1e-13 ne=1.7 isc=1e-12 nc=1.5 rb=100 rc=10 re=1)
 .model qp pnp(is=1e-15 bf=60 vaf=40 xtb=1.2 eg=1.1)
 .model jn njf(vto=-2 beta=1.2m lambda=0.02 rd=10 rs=10)
 .model jp pjf(vto=-1.5 beta=1m)

@@ -87,6 +87,21 @@ def test_what_has_no_solution_is_not_a_number():
     assert mixed[0, 0] == 2.0 and np.isnan(mixed[0, 1])
 
 
+def test_what_has_no_solution_is_given_up_early():
+    """24 stalled steps a start, not all 200 with up to 40 halvings each."""
+    for law in (lambda z, at: -(z**2 + 1) / (2 * at), lambda z, at: -(np.abs(z) + 1) / np.sign(at + 1e-300)):
+        calls = 0
+
+        def step(z: np.ndarray, at: np.ndarray, law=law) -> np.ndarray:
+            nonlocal calls
+            calls += 1
+            return law(z, at)
+
+        with np.errstate(all="ignore"):
+            assert np.isnan(iterate(step, np.array([1.0]), 1)).all()
+        assert calls < 4000
+
+
 def test_the_guess_decides_between_solutions():
     def step(z: np.ndarray, at: np.ndarray) -> np.ndarray:
         return -(z - np.tanh(3 * z)) / (1 - 3 / np.cosh(3 * at) ** 2)
