@@ -21,6 +21,8 @@ _AGREES = 1e-7
 _KINK_STEP = 1e-8
 _KINK = 1e-3
 _FLOOR = 1e-6
+_REST = 1e-12
+"""A signal below this share of the largest of its unit is at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,14 @@ def check_gradients(
     values = {block.name: torch.tensor(block.values, dtype=torch.float64) for block in program.parameters}
     with torch.no_grad():
         rows = circuit(steps, dt, drive, values=values)[0]
-    # Each signal counts by its own range, so that amperes weigh as much as volts.
+    # Each signal counts by its own range, so that amperes weigh as much as volts; one that is at rest by the
+    # range of others, because what moves in it is rounding.
     span = rows.abs().amax((0, 1))
+    units = [observable.unit for observable in program.observables for _ in observable.lanes]
+    for unit in set(units):
+        same = torch.tensor([other == unit for other in units])
+        most = span[same].max()
+        span[same] = torch.where(span[same] > _REST * most, span[same], most)
     span = torch.where(span > 0.0, span, 1.0)
     weights = torch.as_tensor(random.standard_normal(rows.shape)) / span
 

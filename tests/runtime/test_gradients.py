@@ -63,3 +63,19 @@ def test_a_pulse_edge_on_a_step_is_a_kink_not_an_error() -> None:
     )
     report = check_gradients(program, steps=20, dt=1e-5)
     assert [row.lane for row in report.kinks] == ["width_1.0"]
+
+
+def test_rounding_of_a_signal_at_rest_is_not_compared() -> None:
+    """What should be 0 is 1e-17 V here; weighed by its own range it would hide every derivative."""
+    leaf, gain = State("v_1"), Parameter("g_1")
+    program = programs.program(
+        [programs.block("g_1", "gain", "", [0.1])],
+        [],
+        [StateBlock("v_1", "V", ("v",), Const(1.0), b.neg(b.mul(gain, leaf)), ())],
+        [
+            Observable("n_1", "V", ("v",), leaf),
+            Observable("n_2", "V", ("rest",), b.sub(b.mul(leaf, gain), b.mul(3.0, b.mul(leaf, b.div(gain, 3.0))))),
+        ],
+    )
+    report = check_gradients(program, steps=30, dt=0.1)
+    assert report.worst is not None and report.worst.error < 1e-6 and not report.kinks
