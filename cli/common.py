@@ -179,8 +179,9 @@ def read_deck(
     cached: bool = False,
     integrator: str = "euler",
     step: float | None = None,
+    stage: str = "dae",
 ) -> Compilation:
-    """Return the deck's compilation, lowered or taken from the cache, after printing what there is to remark.
+    """Return the deck's compilation, from the cache or up to ``stage``, after printing what there is to remark.
 
     ``disable`` are names of passes to leave out; those of kernels are passed over.  ``integrator`` takes the steps,
     and ``step`` is the length in seconds that ``auto`` plans for.
@@ -202,7 +203,7 @@ def read_deck(
     )
     try:
         if not compilation.from_cache:
-            _ = compilation.dae
+            getattr(compilation, stage)
     finally:
         show(compilation.diagnostics, compilation.sources)
     return compilation

@@ -106,6 +106,7 @@ def command(
 
     if integrator == "auto" and backend == "cpp":
         raise NetcError("there is no fused kernel for steps that are chosen by their error", hint=_NO_KERNEL)
+    stage = "system" if integrator == "auto" else "undriven"
     compilation = read_deck(
         deck,
         include_directories,
@@ -113,8 +114,9 @@ def command(
         disable=disable,
         cached=not no_cache,
         integrator="euler" if integrator in (None, "auto") else integrator,
+        stage=stage,
     )
-    program = compilation.system if integrator == "auto" else compilation.undriven
+    program: Program = getattr(compilation, stage)
     timing = program.timing
     step, end = step_from_timing(timing, dt, tstop)
     if timing is not None and timing.tstart >= end:

@@ -111,6 +111,7 @@ def command(
         cached=not no_cache,
         integrator=chosen.integrator,
         step=chosen.dt,
+        stage="program",
     )
     say("compiled deck from cache" if compilation.from_cache else "deck compiled")
     if chosen.integrator == "auto":

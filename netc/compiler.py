@@ -243,7 +243,9 @@ class Compilation:
         guesses = self._guesses(program)
         program = with_guesses(program, guesses)
         if program.uic and has_capacitor_loop(circuit) and all(b.mode == "amplitude" for b in program.inputs):
-            check_loops(circuit, _first_row(program))
+            found = check_loops(circuit, _first_row(program))
+            circuit.diagnostics.extend(remark for remark in found if remark not in circuit.diagnostics)
+            self._remarks = list(circuit.diagnostics)
         if program.uic or program.timing is None or not program.states:
             return at_the_start(program, guess=guesses)
         check_rest(circuit)

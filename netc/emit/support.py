@@ -183,7 +183,8 @@ def newton(step: Any, guess: torch.Tensor, systems: int, *operands: torch.Tensor
         z = z.expand(move.shape)
         active = torch.ones_like(largest(z), dtype=torch.bool)
         for start in (z, torch.zeros_like(z), torch.full_like(z, 0.1)):
-            z, open_here, stalled = torch.where(spread(active), start, z), active, 0
+            z, open_here = torch.where(spread(active), start, z), active
+            stalled = torch.zeros_like(active, dtype=torch.int64)
             for _ in range(200):
                 move = step(z, z, *given)
                 wanted = largest(move)

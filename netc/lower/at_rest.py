@@ -14,16 +14,17 @@ from dataclasses import replace
 
 import networkx as nx
 
-from netc.diagnostics import Diagnostics, Span
+from netc.diagnostics import Diagnostic, Diagnostics, Span
 from netc.elaborate.circuit import Branch, Circuit, Law, Value
 from netc.ir.nodes import Const, Slot, Time, substitute
-from netc.lower.topology import build_forest
+from netc.lower.topology import build_forest, names
 
 _HELD = Law("V", "V", Slot("value", 0), ("source",), ("V",))
 _INTEGRAL = Law("I", "B", Slot("value", 0), ("",), ("",))
 _DEVICES = frozenset("DJMQ")
 _NOWHERE = Span("", 0)
 _SAME_VOLTAGE = 1e-9  # volts, or relative
+_SHARED = 0.01  # V, by which the start of a charge inside a device may be off without a remark
 
 
 def has_capacitor_loop(circuit: Circuit) -> bool:
@@ -59,30 +60,37 @@ def states_hold_the_start(circuit: Circuit) -> bool:
     )
 
 
-def check_loops(circuit: Circuit, voltages: Mapping[str, float]) -> None:
+def check_loops(circuit: Circuit, voltages: Mapping[str, float]) -> list[Diagnostic]:
     """Refuse a start with ``uic`` at which a loop of capacitors and sources would have to jump.
 
     Args:
         circuit: the circuit, its run starting from given values.
         voltages: volts by name of net at the start.
 
+    Returns:
+        A warning where it is the charge inside a device that would have to jump.
+
     Raises:
         NetcError: a capacitor that closes a loop does not start at the voltage it is given (0 V where there is none).
     """
     diagnostics = Diagnostics(dict(circuit.sources), [])
     forest = build_forest(circuit, diagnostics)
+    jumping: list[Branch] = []
     for number, branch in enumerate(circuit.branches):
         if branch.law.kind != "C" or forest.in_tree[number]:
             continue
-        if branch.law.letter in _DEVICES and branch.initial is None:
-            continue  # a junction or a gate: it charges in no time, in ngspice within its first step
+        inside = branch.law.letter in _DEVICES and branch.initial is None
         first, second = (voltages.get(circuit.nets[net], 0.0) for net in branch.nets)
         if branch.initial is not None:
             wanted = circuit.number(branch.initial)
         else:
             given = [circuit.initial_voltages.get(net, (0.0, _NOWHERE))[0] for net in branch.nets]
             wanted = circuit.number(given[0]) - circuit.number(given[1])
-        if abs(first - second - wanted) > _SAME_VOLTAGE * (1.0 + abs(wanted)):
+        if abs(first - second - wanted) <= (_SHARED if inside else _SAME_VOLTAGE) * (1.0 + abs(wanted)):
+            continue
+        if inside:
+            jumping.append(branch)
+        else:
             diagnostics.error(
                 f"'{branch.name}' is to start at {wanted:g} V, but the sources and capacitors of the loop it closes "
                 f"put {first - second:g} V across it",
@@ -90,6 +98,14 @@ def check_loops(circuit: Circuit, voltages: Mapping[str, float]) -> None:
                 "give it that voltage by IC=, put a resistor in series, or leave out uic",
             )
     diagnostics.raise_if_failed()
+    if jumping:
+        diagnostics.warning(
+            f"with uic the charge inside {names([b.name for b in jumping])} does not fit the voltages the sources and "
+            "capacitors around start at: ngspice shares it among them in its first step, netc leaves them as they are",
+            jumping[0].span,
+            "name all nodes, the supplies too, in .ic, or leave out uic",
+        )
+    return list(diagnostics)
 
 
 def check_rest(circuit: Circuit) -> None:

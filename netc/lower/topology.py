@@ -86,8 +86,11 @@ def build_forest(circuit: Circuit, diagnostics: Diagnostics) -> Forest:
     for number, branch in enumerate(branches):
         if branch.law.kind == "V" and not take(number):
             _report_source_loop(circuit, adjacent, number, diagnostics)
-    for number in _capacitors_from_ground(branches, sets):
-        take(number)
+    charges = [n for n, b in enumerate(branches) if b.law.kind == "C"]
+    # what a card says a capacitor starts at counts before what would follow for the charges inside a device
+    for chosen in ([n for n in charges if branches[n].law.letter == "C"], charges):
+        for number in _capacitors_from_ground(branches, sets, chosen):
+            take(number)
     _report_undetermined(circuit, diagnostics)
 
     parent, via, depth, order = [-1] * size, [-1] * size, [0] * size, []
@@ -108,10 +111,9 @@ def build_forest(circuit: Circuit, diagnostics: Diagnostics) -> Forest:
     return Forest(parent, via, depth, order, in_tree)
 
 
-def _capacitors_from_ground(branches: list[Branch], sets: _Sets) -> Iterable[int]:
+def _capacitors_from_ground(branches: list[Branch], sets: _Sets, capacitors: list[int]) -> Iterable[int]:
     """Capacitors in breadth-first order from what voltage sources tie to ground, then the others."""
     at: dict[int, list[int]] = defaultdict(list)
-    capacitors = [n for n, b in enumerate(branches) if b.law.kind == "C"]
     group = {}
     for number in capacitors:
         for net in branches[number].nets:

@@ -52,3 +52,15 @@ def test_a_node_held_by_ic_keeps_its_value_at_the_start(tmp_path: Path) -> None:
     body = "R1 in a 1k\nC1 a 0 1n\nR2 a b 1k\nC2 b 0 1n\n.ic v(a)=0.2\n.tran 1u 1m"
     rows, _ = simulate(compile_deck(write(body, tmp_path)).program, 0, 1e-6, observe=["a", "b"])
     assert rows[0, 0] == pytest.approx([0.2, 0.2])
+
+
+def test_charge_inside_a_device_that_does_not_fit_the_start_is_told(tmp_path: Path) -> None:
+    model = ".model nm nmos level=1 vto=0.5 cgdo=1n cgso=1n\n"
+    body = model + "M1 in g 0 0 nm w=10u l=1u\nC1 g 0 10f\nR1 g 0 1meg\n.tran 1n 1u uic"
+    compilation = compile_deck(write(body, tmp_path))
+    _ = compilation.program
+    (told,) = [d for d in compilation.diagnostics if "ngspice shares it" in d.message]
+    assert "'m1#cgd'" in told.message and told.span is not None and told.span.line == 4 and told.hint
+    quiet = compile_deck(write(body.replace(" uic", ""), tmp_path))
+    _ = quiet.program
+    assert not any("ngspice shares it" in d.message for d in quiet.diagnostics)

@@ -94,6 +94,6 @@ def test_a_subcircuit_may_not_contain_itself_under_a_condition() -> None:
 
 @pytest.mark.parametrize("card", [".param a=1", ".func f(x) {x}", ".subckt s a\n.ends", ".global a"])
 def test_cards_that_ngspice_takes_in_every_case(card: str) -> None:
-    with pytest.raises(NetcError, match="may not stand between .if and .endif") as caught:
+    with pytest.raises(NetcError, match=r"may not stand between \.if and \.endif") as caught:
         parse_text(f"t\n.if (1)\n{card}\n.endif\n")
     assert caught.value.diagnostics[0].span.line == 3
