@@ -44,7 +44,8 @@ _POLYNOMIAL = np.linalg.inv(NODES[:, None] ** np.arange(1, 4))
 
 _MOST_ITERATIONS = 8
 _SMALLEST, _LARGEST = 0.1, 8.0
-_ROUNDING = 64 * float(np.finfo(np.float64).eps)
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""Residual, as a share of its largest terms, that is no more than what is left when they cancel."""
 
 
 class Stuck(Exception):
@@ -182,7 +183,7 @@ class Radau:
 
     def _rounding(self, jacobian: Any, v: Array) -> Array:
         """Residuals of the algebraic equations that are no more than what is left when large terms cancel."""
-        return np.asarray(_ROUNDING * (abs(jacobian) @ np.abs(v)))[self._system.states :]
+        return np.asarray(ROUNDING * (abs(jacobian) @ np.abs(v)))[self._system.states :]
 
     def _worst(self, slope: Array) -> Array:
         bad = np.flatnonzero(~np.isfinite(slope))

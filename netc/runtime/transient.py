@@ -19,7 +19,7 @@ from netc.diagnostics import NetcError
 from netc.ir.interpret import Array
 from netc.ir.program import Program
 from netc.runtime.breakpoints import breakpoints
-from netc.runtime.radau import Radau, Stuck
+from netc.runtime.radau import ROUNDING, Radau, Stuck
 from netc.runtime.system import Factors, Observer, System, shifted
 
 LARGEST = 5000
@@ -209,7 +209,10 @@ def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float
     for _ in range(_SETTLING):
         if not np.isfinite(g).all():
             return None
-        jacobian = system.jacobian(time, v)[n:, n:]
+        whole = system.jacobian(time, v)[n:]
+        if np.all(np.abs(g) <= ROUNDING * (abs(whole) @ np.abs(v))) and not pull:
+            return v  # rates of change in femtofarads have no size of their own: rounding is all there is
+        jacobian = whole[:, n:]
         if pull:
             jacobian = jacobian - pull * np.eye(system.size - n)
         try:

@@ -13,6 +13,7 @@ from netc.diagnostics import NetcError
 from netc.generate import generate, write
 from netc.generate.cards import engineering
 from netc.ir.interpret import simulate as simulate_program
+from netc.runtime.transient import solve
 from tests.netlists.plain_ngspice import MifNeurons, alpha, nrmse, simulate
 
 
@@ -282,4 +283,14 @@ def test_capacitance_of_crossings_as_small_as_real_ones_is_solved(tmp_path: Path
         path = write(tmp_path / "deck.cir", generate(**given, crossing_capacitance=capacitance))
         program = compile_deck(path, integrator="backward-euler").program
         ends.append(simulate_program(program, 20, 1e-5, observe=["m1_1", "b1_2_3m", "w1_4_1p"])[0][-1, 0])
+    np.testing.assert_allclose(*ends, rtol=1e-4)
+
+
+def test_capacitance_of_crossings_is_solved_by_steps_chosen_by_their_error(tmp_path: Path) -> None:
+    sizes = {"layers": (4, 3), "wire_resistance": 2.0, "line_resistance": 30.0, "steps": 20}
+    ends = []
+    for capacitance in (0.0, 1e-15):
+        path = write(tmp_path / "deck.cir", generate(**sizes, crossing_capacitance=capacitance))
+        found = solve(compile_deck(path).system, np.arange(21) * 1e-5, ["m1_1", "b1_2_3m", "w1_4_1p"])
+        ends.append(found.values[-1])
     np.testing.assert_allclose(*ends, rtol=1e-4)
