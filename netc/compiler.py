@@ -157,10 +157,11 @@ class Compilation:
         """The program as the deck stands: nothing is driven by data, every source has its own waveform."""
         if not any(block.mode == "waveform" for block in self.program.inputs):
             return self.program
-        kept = self._cache.find(self._request("undriven")) if self._cache is not None else None
-        if kept is not None:
-            return kept.program
-        return self._keep("undriven", self._stepping(self._undriven_dae))
+        return self._found("undriven") or self._keep("undriven", self._stepping(self._undriven_dae))
+
+    def _found(self, kind: str) -> Program | None:
+        kept = self._cache.find(self._request(kind)) if self._cache is not None else None
+        return kept.program if kept is not None else None
 
     @cached_property
     def _undriven_dae(self) -> Program:
@@ -174,8 +175,11 @@ class Compilation:
     @cached_property
     def system(self) -> Program:
         """The differential-algebraic system as the deck stands, driven by its own sources, started as a run is."""
+        found = self._found("system")
+        if found is not None:
+            return found
         dae = self._undriven_dae
-        return dae if _starts_as_given(dae) else self._started(dae, self.continuous)
+        return self._keep("system", dae if _starts_as_given(dae) else self._started(dae, self.continuous))
 
     @cached_property
     def continuous(self) -> Program:

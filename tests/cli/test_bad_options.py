@@ -65,7 +65,7 @@ BAD = [
     (("data", "fetch"), "NAME"),
     (("data", "fetch", "mnist", "--data-dir", "{}/rc.cir"), "rc.cir is not a folder"),
     (("simulat",), "did you mean 'simulate'?"),
-    (("frobnicate",), "commands are compile, info, simulate"),
+    (("frobnicate",), "commands are compile, info, convert, simulate"),
 ]
 
 
