@@ -44,7 +44,7 @@ _DATACLASSES: dict[str, type] = {
     c.__name__: c
     for c in (
         *(AlgebraicBlock, Bounds, InputBlock, Observable, ParameterBlock, Program, StateBlock, Timing),
-        *(Diagnostic, Span),
+        Diagnostic,
     )
 }
 _ENUMERATIONS: dict[str, type[Enum]] = {c.__name__: c for c in (Coordinate, Severity)}
@@ -124,6 +124,8 @@ class _Writer:
             return {"i": self._indices[value]}
         if isinstance(value, np.ndarray):
             return {"a": self.array(value)}
+        if isinstance(value, Span):
+            return {"p": self.spans((value,))}
         if isinstance(value, tuple):
             if all(isinstance(item, str) for item in value):
                 return {"w": value}
@@ -205,6 +207,8 @@ class _Reader:
                 return tuple(what)
             case "s":
                 return self._spans(self._arrays[what])
+            case "p":
+                return self._spans(self._arrays[what])[0]
             case "m":
                 return _ENUMERATIONS[what[0]](what[1])
             case "d":

@@ -81,6 +81,17 @@ def test_train_and_evaluate_say_where_the_deck_is_from(tmp_path: Path) -> None:
     assert "compiled deck from cache" not in anew.err
 
 
+def test_a_deck_that_has_moved_is_named_where_it_is(tmp_path: Path) -> None:
+    text = "a title\nV1 in 0 1\nR1 in out 1k5%\nC1 out 0 1u\n" + TRAN
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "deck.cir"
+        path.write_text(text)
+        told = netc("compile", path, "-o", tmp_path / "deck.py").err
+        assert f"{path}:3:11: warning: '1k5%' reads as 1000" in told
+        assert "    3 | R1 in out 1k5%" in told
+
+
 def test_doctor_tells_the_folder(rc: Path, cache: Path) -> None:
     netc("compile", rc)
     line = next(x for x in netc("doctor").out.splitlines() if x.startswith("compiled decks"))
