@@ -57,7 +57,8 @@ def at(program: Program, states: Mapping[Expr, Expr], time: Expr, name: str) -> 
             replaced[block.unknowns[0]] = build.widen(rewrite(block.explicit), block.unknowns[0].size)
             continue
         for unknown in block.unknowns:
-            copy = Unknown(_free(f"{unknown.name}_{name}", taken), unknown.size)  # type: ignore[attr-defined]  # leaves
+            assert isinstance(unknown, Unknown)
+            copy = Unknown(_free(f"{unknown.name}_{name}", taken), unknown.size)
             replaced[unknown] = copy
             originals[copy] = unknown
         residuals = tuple(build.widen(rewrite(r), u.size) for r, u in zip(block.residuals, block.unknowns, strict=True))

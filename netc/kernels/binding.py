@@ -33,7 +33,8 @@ def bind(module: Any, program: Program) -> Binding | None:
     """
     if not isinstance(module, torch.nn.Module):
         return None
-    values: dict[str, Tensor] = module.values()  # type: ignore[operator]
+    circuit: Any = module  # torch knows nothing of values()
+    values: dict[str, Tensor] = circuit.values()
     positions: dict[str, str] = {}
     buffers: dict[str, str] = {}
     parameters, others = dict(module.named_parameters()), dict(module.named_buffers())

@@ -103,6 +103,7 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weig
     environment = _environment()
     constants = _REAL[real]
     degree = constants["exp_degree"]
+    assert isinstance(degree, int)
     texts = []
     for part in parts:
         context = part.context()
@@ -116,8 +117,8 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weig
         reach=repr(REACH[real] / _LN2),
         log2_e=repr(1 / _LN2),
         ln2=repr(_LN2),
-        exp_coefficients=[repr(c) for c in _EXP[int(degree)]],  # type: ignore[call-overload]
-        exp2_coefficients=[repr(c) for c in _EXP2[int(degree)]],  # type: ignore[call-overload]
+        exp_coefficients=[repr(c) for c in _EXP[degree]],
+        exp2_coefficients=[repr(c) for c in _EXP2[degree]],
         **constants,
     )
     more = ["typedef T POSITION;", *weights.lines(tables)] if weights is not None else []  # asks for tables too

@@ -151,7 +151,7 @@ class Kernel:
         tensors = reads.tensors()
         needs = [t.requires_grad and torch.is_grad_enabled() for t in tensors]
         moving = [t for t, need in zip(tensors, needs, strict=True) if need]
-        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, needs, *moving)  # type: ignore[no-untyped-call]
+        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, needs, *moving)  # type: ignore[no-untyped-call]  # torch's
         return loss.to(self.dtype), found.to(self.dtype)
 
     def _classify_signals(
@@ -266,7 +266,7 @@ class Kernel:
         picked = [lanes.get(leaf) for leaf in loop.states]
         batch = 1 if name == "common" else outside.batch
         compiled = variant.loops[name]
-        found = Trajectories.apply(compiled, reads, batch, outside.steps, picked, *reads.tensors())  # type: ignore[no-untyped-call]
+        found = Trajectories.apply(compiled, reads, batch, outside.steps, picked, *reads.tensors())  # type: ignore[no-untyped-call]  # torch's
         leaves = [leaf for leaf, x in zip(loop.states, picked, strict=True) if x is not None]
         count = len(leaves)
         return dict(zip(leaves, found[:count], strict=True)), dict(zip(loop.numbers, found[count:], strict=True))

@@ -277,7 +277,7 @@ class LoopSource:
                 yield Sink(
                     term.x,
                     count,
-                    lambda value, lane, total=total: f"{total} += {value};",  # type: ignore[misc]
+                    _into(total),
                     (f"V {total}{{}};",),
                     (f"{name}[{at}] {operator} {done};",),
                 )
@@ -312,6 +312,11 @@ def store(name: str, more: str = "") -> Write:
     if more:
         return lambda value, lane: f"{name}[{lane}] = {value} + {more}[{lane}];"
     return lambda value, lane: f"{name}[{lane}] = {value};"
+
+
+def _into(total: str) -> Write:
+    """Add to a variable of the loop."""
+    return lambda value, lane: f"{total} += {value};"
 
 
 def keep(name: str) -> Write:
