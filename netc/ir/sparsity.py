@@ -6,6 +6,7 @@ The pattern never misses a dependence; it may name one that happens to be zero. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any, TypeAlias
 
@@ -88,6 +89,29 @@ def column_groups(pattern: Pattern) -> list[np.ndarray]:
         used[place][rows] = True
         groups[place].append(column)
     return [np.asarray(g) for g in groups]
+
+
+def jacobian_structure(functions: Sequence[Expr], leaves: Sequence[Expr]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows and columns of what may differ from 0 in a Jacobian, and the group of each of its columns.
+
+    It is that of ``functions`` by ``leaves``.  Rows count the lanes of ``functions``, columns those of ``leaves``, in order; function ``k`` has as many rows as
+    leaf ``k`` has lanes.  The group of an empty column is -1; see :func:`column_groups`.
+    """
+    blocks = []
+    for function, target in zip(functions, leaves, strict=True):
+        row = []
+        for leaf in leaves:
+            found = dependence(function, leaf)
+            if found is None:
+                found = sparse.csr_matrix((target.size, leaf.size), dtype=bool)
+            row.append(found if found.shape[0] == target.size else found[np.zeros(target.size, dtype=int)])
+        blocks.append(row)
+    pattern = sparse.bmat(blocks, format="csr") if blocks else sparse.csr_matrix((0, 0), dtype=bool)
+    group_of = np.full(pattern.shape[1], -1)
+    for number, members in enumerate(column_groups(pattern)):
+        group_of[members] = number
+    rows, columns = pattern.nonzero()
+    return rows, columns, group_of
 
 
 def _first_free(colours: np.ndarray) -> int:

@@ -7,14 +7,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from netc.ir.derivative import tangents
 from netc.ir.implicit import Newton
 from netc.ir.interpret import evaluate
 from netc.ir.nodes import Expr, Input, Parameter, State, Time, TimeStep, Unknown, postorder
 from netc.ir.program import Program
-from netc.ir.sparsity import column_groups, dependence
+from netc.ir.sparsity import jacobian_structure
 
 Array = np.ndarray[Any, np.dtype[Any]]  # float64
 
@@ -156,18 +155,4 @@ class Linearisation:
     @cached_property
     def _sparsity(self) -> tuple[Array, Array, Array]:
         """Rows and columns of what may differ from 0 in the Jacobian, and the group of each column (-1: empty)."""
-        blocks = []
-        for derivative, target in zip(self._derivatives, self.leaves, strict=True):
-            row = []
-            for leaf in self.leaves:
-                found = dependence(derivative, leaf)
-                if found is None:
-                    found = sparse.csr_matrix((target.size, leaf.size), dtype=bool)
-                row.append(found if found.shape[0] == target.size else found[np.zeros(target.size, dtype=int)])
-            blocks.append(row)
-        pattern = sparse.bmat(blocks, format="csr") if blocks else sparse.csr_matrix((0, 0), dtype=bool)
-        group_of = np.full(self.size, -1)
-        for number, members in enumerate(column_groups(pattern)):
-            group_of[members] = number
-        rows, columns = pattern.nonzero()
-        return rows, columns, group_of
+        return jacobian_structure(self._derivatives, self.leaves)

@@ -19,7 +19,7 @@ from netc.ir.derivative import tangents
 from netc.ir.interpret import Array, evaluate
 from netc.ir.nodes import Expr, Input, Parameter, State, Time, Unknown, postorder
 from netc.ir.program import Program
-from netc.ir.sparsity import column_groups, dependence
+from netc.ir.sparsity import jacobian_structure
 from netc.optimise.rewriting import Rewriter
 from netc.runtime.evaluator import Evaluator
 
@@ -146,20 +146,7 @@ class System:
     @cached_property
     def _linear(self) -> tuple[Array, Array, Array, Evaluator]:
         """Rows and columns of the Jacobian's entries, the group of each column, and what computes the products."""
-        blocks = []
-        for function, target in zip(self._functions, self.leaves, strict=True):
-            row = []
-            for leaf in self.leaves:
-                found = dependence(function, leaf)
-                if found is None:
-                    found = sparse.csr_matrix((target.size, leaf.size), dtype=bool)
-                row.append(found if found.shape[0] == target.size else found[np.zeros(target.size, dtype=int)])
-            blocks.append(row)
-        pattern = sparse.bmat(blocks, format="csr") if blocks else sparse.csr_matrix((0, 0), dtype=bool)
-        group_of = np.full(self.size, -1)
-        for number, members in enumerate(column_groups(pattern)):
-            group_of[members] = number
-        rows, columns = pattern.nonzero()
+        rows, columns, group_of = jacobian_structure(self._functions, self.leaves)
         seeds = tuple(Unknown(f"direction of {k}", leaf.size) for k, leaf in enumerate(self.leaves))
         moved = tangents(self._functions, dict(zip(self.leaves, seeds, strict=True)))
         evaluator = Evaluator(moved, self._fixed, (Time(), *self.leaves, *seeds))
