@@ -94,8 +94,9 @@ def column_groups(pattern: Pattern) -> list[np.ndarray]:
 def jacobian_structure(functions: Sequence[Expr], leaves: Sequence[Expr]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows and columns of what may differ from 0 in a Jacobian, and the group of each of its columns.
 
-    It is that of ``functions`` by ``leaves``.  Rows count the lanes of ``functions``, columns those of ``leaves``, in order; function ``k`` has as many rows as
-    leaf ``k`` has lanes.  The group of an empty column is -1; see :func:`column_groups`.
+    The Jacobian is that of ``functions`` by ``leaves``: rows count the lanes of ``functions``, columns those of
+    ``leaves``, in order; function ``k`` has as many rows as leaf ``k`` has lanes.  The group of an empty column
+    is -1; see :func:`column_groups`.
     """
     blocks = []
     for function, target in zip(functions, leaves, strict=True):
