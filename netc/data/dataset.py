@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netc.data.events import Frames
 from netc.diagnostics import NetcError
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
+
+
+class Samples(Protocol):
+    """Features of many samples: an array, or something that makes the array of the samples that are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(samples, features)``, or ``(samples, frames, features)`` where they change over time."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, which: Any) -> Features:
+        """Return the chosen ones, float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +36,9 @@ class Dataset:
     """Features and labels, already split.
 
     Attributes:
-        train_x: ``(n, features)`` in [0, 1], dimensionless.
+        train_x: ``(n, features)`` in [0, 1], dimensionless; ``(n, frames, features)`` where they change over time.
         train_y: ``(n,)`` class numbers from 0.
-        test_x: ``(m, features)``.
+        test_x: the same of the test samples, which may have another number of frames.
         test_y: ``(m,)``.
         name: the registered name, ``mnist``.
         classes: what the class numbers mean.
@@ -35,9 +50,9 @@ class Dataset:
         checksums: md5 by file name, as verified while reading.
     """
 
-    train_x: Features
+    train_x: Samples
     train_y: Labels
-    test_x: Features
+    test_x: Samples
     test_y: Labels
     name: str
     classes: tuple[str, ...]
@@ -50,8 +65,13 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        """Numbers per sample."""
-        return int(self.train_x.shape[1])
+        """Numbers per sample, or per frame of it."""
+        return int(self.train_x.shape[-1])
+
+    @property
+    def changing(self) -> bool:
+        """Whether a sample's features change over time."""
+        return len(self.train_x.shape) > 2
 
     def limited(self, train: int | None, test: int | None) -> Dataset:
         """Return the first ``train`` and ``test`` samples in the stated order; ``None`` keeps all.
@@ -67,9 +87,9 @@ class Dataset:
                 )
         return replace(
             self,
-            train_x=self.train_x[:train],
+            train_x=_first(self.train_x, train),
             train_y=self.train_y[:train],
-            test_x=self.test_x[:test],
+            test_x=_first(self.test_x, test),
             test_y=self.test_y[:test],
         )
 
@@ -100,3 +120,15 @@ class DataSource(Protocol):
 
     def load(self, directory: Path | None) -> Dataset:
         """Return the whole data set, fetching it if need be."""
+
+
+@runtime_checkable
+class EventSource(DataSource, Protocol):
+    """A data set of recordings, which become frames as one likes."""
+
+    def configured(self, **changes: Any) -> DataSource:
+        """Return the set with other options, by name as in :class:`~netc.data.events.EventOptions`."""
+
+
+def _first(samples: Samples, limit: int | None) -> Samples:
+    return samples.first(limit) if isinstance(samples, Frames) else samples[:limit]

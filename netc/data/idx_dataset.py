@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import tempfile
 import tokenize
 import zipfile
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from netc.data.dataset import Dataset
 from netc.data.download import FetchFailed, Package, download
 from netc.data.idx import IdxFile, encode
-from netc.data.storage import cache_directory, write_atomically
+from netc.data.storage import cache_directory, searched, write_atomically
 from netc.diagnostics import NetcError
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -90,12 +89,7 @@ class IdxDataset:
 
     def searched(self, directory: Path | None) -> Iterator[Path]:
         """Yield the folders in which the set may be on this machine, in the order they are tried."""
-        roots = [directory] if directory is not None else []
-        if environment := os.environ.get("NETC_DATA_DIR"):
-            roots.append(Path(environment))
-        roots.append(cache_directory())
-        for root in roots:
-            yield from (root / self.name, root / self.folder / "raw", root / self.folder, root)
+        yield from searched(directory, (self.name, f"{self.folder}/raw", self.folder))
         yield Path("data") / self.folder / "raw"
         yield from (Path(place).expanduser() for place in self.places)
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from netc.data.dataset import Dataset, DataSource
+from netc.data.dataset import Dataset, DataSource, EventSource
 from netc.data.digits import Digits
+from netc.data.dvs_gesture import DVS_GESTURE
 from netc.data.fashion_mnist import FASHION_MNIST
 from netc.data.mnist import MNIST
+from netc.data.n_mnist import N_MNIST, N_MNIST_SMALL
 from netc.diagnostics import NetcError, printable
 
 _SOURCES: tuple[DataSource, ...] = (
     MNIST,
     FASHION_MNIST,
     Digits(),
+    N_MNIST,
+    N_MNIST_SMALL,
+    DVS_GESTURE,
 )
 
 
@@ -28,6 +35,7 @@ def load(
     directory: Path | str | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
+    events: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return a data set, from this machine if it is there, else fetched once into netc's cache.
 
@@ -39,11 +47,19 @@ def load(
         directory: a folder with the files, or one to put them in.
         limit_train: use only the first so many training samples.
         limit_test: use only the first so many test samples.
+        events: how recordings become frames, by name as in :class:`~netc.data.events.EventOptions`.
 
     Raises:
-        NetcError: unknown name, limits that cannot be met, data damaged or not to be had.
+        NetcError: unknown name, limits that cannot be met, data damaged or not to be had, options for recordings
+            where there are none.
     """
-    return _source(name).load(_folder(directory)).limited(limit_train, limit_test)
+    source = _source(name)
+    if events:
+        if not isinstance(source, EventSource):
+            recorded = ", ".join(each.name for each in _SOURCES if isinstance(each, EventSource))
+            raise NetcError(f"{name} holds no recordings that could be cut into frames", hint=f"{recorded} do")
+        source = source.configured(**events)
+    return source.load(_folder(directory)).limited(limit_train, limit_test)
 
 
 def fetch(name: str, directory: Path | str | None = None) -> Path:

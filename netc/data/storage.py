@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from netc.diagnostics import NetcError
@@ -15,6 +16,22 @@ def cache_directory() -> Path:
     # the XDG specification says to ignore a relative path
     base = Path(root) if os.path.isabs(root) else Path.home() / ".cache"
     return base / "netc" / "data"
+
+
+def roots(directory: Path | None) -> Iterator[Path]:
+    """Yield the folders below which data are searched: ``directory``, ``NETC_DATA_DIR``, netc's cache."""
+    if directory is not None:
+        yield directory
+    if environment := os.environ.get("NETC_DATA_DIR"):
+        yield Path(environment)
+    yield cache_directory()
+
+
+def searched(directory: Path | None, folders: Sequence[str]) -> Iterator[Path]:
+    """Yield the places where a set may be that others keep in one of ``folders``."""
+    for root in roots(directory):
+        yield from (root / folder for folder in folders)
+        yield root
 
 
 def write_atomically(path: Path, content: bytes) -> None:
