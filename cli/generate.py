@@ -98,6 +98,13 @@ def _in_options(diagnostic: Diagnostic, names: Iterable[str]) -> Diagnostic:
     "--read-voltage", type=Quantity("V"), help="Amplitude of an input word line.  [50m buffered, 500m passive]"
 )
 @click.option(
+    "--drive",
+    type=click.Choice(["alpha", "frames"]),
+    default="alpha",
+    show_default=True,
+    help="Input word lines: an alpha current that features scale, or frames (event data).",
+)
+@click.option(
     "--alpha-time",
     type=Quantity("s"),
     default="640u",

@@ -28,6 +28,8 @@ _SELECTOR_MODELS = {
     "diode": ".model select d is=100u n=1.05",
 }
 
+_FEATURES = {"alpha": "data scale the gains", "frames": "data are the voltages of in<line>, 0 to 1 V"}
+
 
 def selector_model(design: Design) -> Iterator[str]:
     """Yield the model card of the cells' selectors, if they have any."""
@@ -42,13 +44,13 @@ def word_lines(design: Design, crossbar: int) -> Iterator[str]:
     driven = first or not design.passive
     if not driven and design.selector != "1t1r":
         return
-    yield f"* crossbar {number}: word lines" + (", one a feature: data scale the gains" if first else "")
+    yield f"* crossbar {number}: word lines" + (f", one a feature: {_FEATURES[design.drive]}" if first else "")
     resistance = design.resistance_of_sources
     for i in range(1, design.layers[crossbar] + 1):
         line = f"w{number}_{i}"
         if driven:
             driver = f"d{number}_{i}" if resistance else line
-            yield f"ein{i} {driver} 0 alpha 0 1" if first else f"e{number}_{i} {driver} 0 m{crossbar}_{i} 0 1"
+            yield from _driver(design, crossbar, i, driver)
             if resistance:
                 yield f"rw{number}_{i} {driver} {line} {engineering(resistance)}"
             if design.line_capacitance and (resistance or design.wire_resistance):
@@ -56,6 +58,17 @@ def word_lines(design: Design, crossbar: int) -> Iterator[str]:
                 yield f"cw{number}_{i} {loaded} 0 {engineering(design.line_capacitance)} IC=0"
         if design.selector == "1t1r":
             yield f"vg{number}_{i} g{number}_{i} 0 {engineering(design.gate_voltage)}"
+
+
+def _driver(design: Design, crossbar: int, i: int, node: str) -> Iterator[str]:
+    """Yield what holds ``node``, where word line ``i`` of ``crossbar`` (from 0) begins."""
+    if crossbar > 0:
+        yield f"e{crossbar + 1}_{i} {node} 0 m{crossbar}_{i} 0 1"
+    elif design.drive == "frames":
+        yield f"vin{i} in{i} 0 0"
+        yield f"ein{i} {node} 0 in{i} 0 {engineering(design.amplitude)}"
+    else:
+        yield f"ein{i} {node} 0 alpha 0 1"
 
 
 def cells(design: Design, crossbar: int, generator: np.random.Generator) -> Iterator[str]:

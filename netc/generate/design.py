@@ -10,6 +10,7 @@ from netc.diagnostics import Diagnostics
 
 MAXIMUM_SYNAPSES = 20_000_000
 SELECTORS = ("none", "1t1r", "diode")
+DRIVES = ("alpha", "frames")
 NEURON_PARAMETERS = ("Ereset", "Erest", "Ron", "Roff", "Von", "Voff", "VT", "tau", "k", "v0", "x10", "x20")
 
 _SIZE_HINT = "give at least two layer sizes, for example 784,100,10"
@@ -32,7 +33,7 @@ class Design:
         ron: least resistance of a synapse, ohm; buffered 1 kohm; passive 250 ohm times the fan-in of the layer, so that
             the synapses of a membrane add up to about 2 mS whatever its fan-in.
         roff: greatest resistance of a synapse, ohm; 100 times ``ron``.
-        read_voltage: amplitude of an input word line, V, for a feature of 1 at the peak of one alpha pulse;
+        read_voltage: amplitude of an input word line, V, for a feature of 1 (at the peak of one alpha pulse);
             buffered 50 mV, passive 500 mV.
         attenuation: gain of the mirrors of each layer (buffered only); ``None``: a weight of +1 gives ``input_current``
             at the peak of the first layer, and ``transconductance`` in the others.
@@ -52,6 +53,8 @@ class Design:
             ``diode``.
         gate_voltage: V, of the gate lines of ``1t1r``.
         neurons: whether bit lines charge neurons.
+        drive: what drives the input word lines: ``alpha``, a current common to all that features scale, or ``frames``,
+            features that change over time (event data); a full one is a word line at ``read_voltage``.
         alpha_time: s, time constant of both stages of the alpha current.
         pulse_width: s, of the pulse that starts an alpha current.
         pulse_period: s.
@@ -80,6 +83,7 @@ class Design:
     selector: str = "none"
     gate_voltage: float = 3.3
     neurons: bool = True
+    drive: str = "alpha"
     alpha_time: float = 0.64e-3
     pulse_width: float = 0.1e-3
     pulse_period: float = 1e-3
@@ -187,6 +191,8 @@ class Design:
                 diagnostics.error(f"{name} must be a whole number from {least}, not {count!r}")
         if self.selector not in SELECTORS:
             diagnostics.error(f"selector must be one of {', '.join(SELECTORS)}, not {self.selector!r}")
+        if self.drive not in DRIVES:
+            diagnostics.error(f"drive must be one of {', '.join(DRIVES)}, not {self.drive!r}")
         for name, value in self.neuron.items():
             if name not in NEURON_PARAMETERS:
                 diagnostics.error(

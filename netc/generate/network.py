@@ -44,6 +44,7 @@ def generate(
     selector: str = "none",
     gate_voltage: float = 3.3,
     neurons: bool = True,
+    drive: str = "alpha",
     alpha_time: float = 0.64e-3,
     pulse_width: float = 0.1e-3,
     pulse_period: float = 1e-3,
@@ -79,6 +80,7 @@ def generate(
         selector=selector,
         gate_voltage=gate_voltage,
         neurons=neurons,
+        drive=drive,
         alpha_time=alpha_time,
         pulse_width=pulse_width,
         pulse_period=pulse_period,
@@ -108,7 +110,7 @@ def deck(design: Design) -> str:
     """Return the deck of a design; see :func:`generate`."""
     design.check()
     lines = [*_header(design), "", *(_subcircuits() if design.neurons else ()), *selector_model(design), ""]
-    lines += _inputs(design)
+    lines += _alpha(design) if design.drive == "alpha" else ()
     generator = np.random.default_rng(design.seed)
     for crossbar in range(design.crossbars):
         lines += ["", *word_lines(design, crossbar), *cells(design, crossbar, generator)]
@@ -133,7 +135,7 @@ def _header(design: Design) -> list[str]:
     if design.passive:
         lines += [
             "* A synapse joins a word line or membrane to the next membrane: I_j = sum_i G_ij (V_i - V_j).",
-            f"* A full input is a word line at {engineering(design.amplitude)}V at the peak of one alpha pulse.",
+            f"* A full input is a word line at {engineering(design.amplitude)}V{_when(design)}.",
         ]
     else:
         lines += [
@@ -162,8 +164,13 @@ def _arithmetic(design: Design, crossbar: int) -> str:
     if crossbar == 0:
         volts = design.amplitude
         current = engineering(gain * full * volts)
-        return f"{bounds}, {s}; w = +1 at the alpha peak of {engineering(volts)}V: s D V = {current}A."
+        peak = "the alpha peak of " if design.drive == "alpha" else ""
+        return f"{bounds}, {s}; w = +1 at {peak}{engineering(volts)}V: s D V = {current}A."
     return f"{bounds}, {s}; w = +1: s D = {engineering(gain * full)}S from membrane to membrane."
+
+
+def _when(design: Design) -> str:
+    return " at the peak of one alpha pulse" if design.drive == "alpha" else ""
 
 
 def _subcircuits() -> Iterator[str]:
@@ -175,7 +182,7 @@ def _subcircuits() -> Iterator[str]:
                 yield line
 
 
-def _inputs(design: Design) -> Iterator[str]:
+def _alpha(design: Design) -> Iterator[str]:
     capacitance = engineering(design.alpha_time / _STAGE_RESISTANCE)
     resistance = engineering(_STAGE_RESISTANCE)
     # edges end on a step, so that an explicit step sees what ngspice integrates, and are so short that their own area
@@ -204,7 +211,7 @@ def _neurons(design: Design, crossbar: int) -> Iterator[str]:
 
 
 def _directives(design: Design) -> Iterator[str]:
-    yield "*.netc input ein*"
+    yield "*.netc input ein*" if design.drive == "alpha" else "*.netc input vin* mode=waveform"
     yield f"*.netc output m{design.crossbars}_*"
     for crossbar in range(design.crossbars):
         ron, roff = map(engineering, design.resistances(crossbar))

@@ -294,3 +294,11 @@ def test_capacitance_of_crossings_is_solved_by_steps_chosen_by_their_error(tmp_p
         found = solve(compile_deck(path).system, np.arange(21) * 1e-5, ["m1_1", "b1_2_3m", "w1_4_1p"])
         ends.append(found.values[-1])
     np.testing.assert_allclose(*ends, rtol=1e-4)
+
+
+def test_frames_drive_the_word_lines_themselves() -> None:
+    text = generate((5, 4, 3), drive="frames", read_voltage=0.2)
+    assert len(_cards(text, r"vin\d")) == 5 and "ein5 w1_5 0 in5 0 200m" in text and "alpha" not in text
+    assert "*.netc input vin* mode=waveform" in text
+    with pytest.raises(NetcError, match="drive must be one of alpha, frames"):
+        generate((5, 4, 3), drive="films")
