@@ -21,6 +21,13 @@ from .common import (
 from .integrators import integrator_option
 
 
+def _band(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
+    try:
+        return () if value is None else tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not two shares of time such as 0.01,0.05") from None
+
+
 @click.command("train")
 @deck_options
 @click.option("--data", "data_name", required=True, metavar="NAME", help="Data set: mnist, fashion-mnist, digits.")
@@ -37,6 +44,8 @@ from .integrators import integrator_option
     show_default=True,
     help="How the rate falls over the epochs.",
 )
+@click.option("--lr-final", "learning_rate_final", type=float, help="Rate at the end.  [cosine 0, exponential a hundredth of --lr]")
+@click.option("--warmup", type=float, default=0.0, show_default=True, help="Epochs in which the rate rises from 0.")
 @click.option("--steps", type=int, help="Time steps per sample.  [the deck's]")
 @click.option("--dt", type=Quantity("s"), help="Time step.  [the deck's]")
 @click.option("--limit-train", type=int, help="Use only the first N training samples.")
@@ -47,10 +56,50 @@ from .integrators import integrator_option
     "--logit-scale", type=float, default=100.0, show_default=True, help="The loss multiplies outputs by it, 1/V."
 )
 @click.option("--clip-gradient", type=float, help="Largest norm of a gradient.  [no limit]")
+@click.option("--clip-layer", type=float, help="Largest norm of the gradient of each block of values.  [no limit]")
+@click.option(
+    "--clip-sample",
+    type=float,
+    help="Largest norm of one sample's part in the gradient of what inputs drive, in medians of its batch.  [no limit]",
+)
 @click.option("--input-dropout", type=float, default=0.0, show_default=True, help="Share of inputs set to 0.")
+@click.option(
+    "--augment",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Warp training images: shift=2, rotate=10, scale=0.1, shear=0.1, elastic=2, mirror=0.5 (repeatable).",
+)
+@click.option(
+    "--label-smoothing", type=float, default=0.0, show_default=True, help="Share of training labels drawn at random."
+)
+@click.option(
+    "--validation",
+    type=float,
+    default=0.0,
+    metavar="N|SHARE",
+    help="Training samples held out, to choose the best epoch by.  [none]",
+)
+@click.option("--patience", type=int, default=0, help="Stop after so many epochs that were no better.  [never]")
+@click.option(
+    "--spike-target",
+    callback=_band,
+    metavar="LOW,HIGH",
+    help="Band to pull hidden activity into, shares of time above threshold: 0.01,0.05.",
+)
+@click.option("--spike-weight", type=float, default=100.0, show_default=True, help="Strength of that pull.")
+@click.option(
+    "--energy-weight", type=float, default=0.0, show_default=True, help="Loss per joule in trained conductances, 1/J."
+)
+@click.option(
+    "--spike-threshold", type=Quantity("V"), default="110m", show_default=True, help="Where a spike is counted."
+)
 @click.option("--chunk", type=int, help="Time steps kept at once, the rest recomputed; 0 keeps all.  [by memory]")
 @click.option(
-    "--test-every", type=int, default=0, show_default=True, help="Epochs between looks at the test set; 0: the end."
+    "--test-every",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Epochs between looks at the test set, which nothing is chosen by; 0: the end.",
 )
 @click.option(
     "--dtype",
@@ -90,7 +139,8 @@ def command(
     """Train DECK's conductances on a data set, by backpropagation through the device physics.
 
     What the data drive, what the loss reads and what is learnt stand in the deck as *.netc directives.
-    The last line of stdout is a JSON object with "test_accuracy", "train_seconds", "epochs" and "samples".
+    The last line of stdout is a JSON object with "test_accuracy", "train_seconds", "epochs" and "samples", and with
+    "spikes_per_neuron" and "activity" (share of time above --spike-threshold) of each layer.
 
     \b
     Examples:

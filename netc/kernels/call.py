@@ -210,6 +210,18 @@ class Trajectories(torch.autograd.Function):
         return (None, None, None, None, None, *made.result())
 
 
+def scored(loop: Compiled, reads: Reads, batch: int, steps: int, logit_scale: float) -> tuple[Tensor, list[Tensor]]:
+    """Return the mean log-probabilities ``(batch, classes)`` in float64 and all states at the end, without gradients."""
+    frame = _Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
+    found = torch.empty(batch, loop.classes, dtype=torch.float64)
+    ends = [reads.initial[0].new_empty(batch, n) for n in loop.state_lanes]
+    frame.set("log_probabilities", found)
+    frame.point("finals", ends)
+    frame.arguments.logit_scale = logit_scale
+    loop.forward(frame.arguments)
+    return found, ends
+
+
 class Loss(torch.autograd.Function):
     """Mean over batch and steps of the negative log-likelihood; gradients are found in the same pass."""
 

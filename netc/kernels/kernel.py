@@ -10,11 +10,10 @@ from torch import Tensor
 
 from netc.emit import support
 from netc.emit.schedule import schedule
-from netc.ir.implicit import Newton
 from netc.ir.nodes import Expr, State, postorder
 from netc.ir.program import Program
 from netc.kernels import library
-from netc.kernels.call import Loss, Reads, Trajectories
+from netc.kernels.call import Loss, Reads, Trajectories, scored
 from netc.kernels.exponentials import SPREAD
 from netc.kernels.file import NAMES
 from netc.kernels.loops import Loop, Unsupported, loops
@@ -37,6 +36,7 @@ def build(
     threads: int | None = None,
     notify: library.Notify = library.to_stderr,
     disable: Collection[str] = (),
+    gradients: bool = True,
 ) -> Kernel | None:
     """Return the kernel of a program; ``None``, after one line of notice, where there can be none.
 
@@ -46,6 +46,7 @@ def build(
         threads: over which tiles of samples are spread; what torch uses when ``None``.
         notify: takes the notice.
         disable: names of :data:`~netc.kernels.passes.PASSES` to leave out.
+        gradients: whether those of training are compiled now; without, only once they are asked for.
 
     Raises:
         ValueError: for a pass that does not exist.
@@ -56,7 +57,7 @@ def build(
         return None
     try:
         kernel = Kernel(program, dtype, threads or torch.get_num_threads(), notify, passes)
-        return kernel if kernel.start() else None
+        return kernel if kernel.start(gradients) else None
     except Unsupported as reason:
         notify(f"no fused kernel for this circuit: {reason}; PyTorch runs instead")
         return None
@@ -74,8 +75,6 @@ class Kernel:
     ) -> None:
         if program.algebraic:
             raise Unsupported("its algebraic equations have not been solved")
-        if any(isinstance(node, Newton) for node in postorder(*_roots(program))):
-            raise Unsupported("it has nodes that Newton's method finds")
         other = {type(n).__name__ for n in postorder(*_roots(program)) if n.children and not isinstance(n, COVERED)}
         if other:
             raise Unsupported(f"there is no rule for {', '.join(sorted(other))}")
@@ -99,9 +98,9 @@ class Kernel:
             name: (family, lane) for family, o in enumerate(program.observables) for lane, name in enumerate(o.lanes)
         }
 
-    def start(self) -> bool:
-        """Compile what training needs; return whether that is possible."""
-        return self._variants.start()
+    def start(self, gradients: bool = True) -> bool:
+        """Compile what training needs, or only the way forward; return whether that is possible."""
+        return self._variants.start(gradients)
 
     @property
     def has_loss(self) -> bool:
@@ -171,6 +170,27 @@ class Kernel:
         with torch.no_grad():
             labels = torch.zeros(1 if inputs is None else torch.as_tensor(inputs).shape[-2], dtype=torch.int64)
             return self.classify(module, inputs, labels, steps, dt, logit_scale)[1]
+
+    def tally(
+        self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return :meth:`log_probabilities` and, by name, the states at the end ``(batch, lanes)``.
+
+        Only states that differ between samples are there.
+
+        Raises:
+            Unsupported: where :attr:`has_loss` is not.
+        """
+        loop = self._loops.get("sampled")
+        if loop is None or loop.outputs is None:
+            raise Unsupported("its outputs do not depend on its inputs")
+        with torch.no_grad():
+            outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library)
+            histories, _ = self._common(outside, {})
+            variant, reads = self._reads("sampled", outside, histories, loss=True)
+            found, ends = scored(variant.loops["sampled"], reads, outside.batch, outside.steps, logit_scale)
+        names = (self.program.states[k].name for k in loop.numbers)
+        return found.to(self.dtype), dict(zip(names, ends, strict=True))
 
     # ------------------------------------------------------------------ signals
 

@@ -79,9 +79,9 @@ class Variants:
             raise Unsupported("the kernel for these gradients could not be compiled")
         return found
 
-    def start(self) -> bool:
-        """Compile for gradients of the loss by what is trained; return whether that is possible."""
-        return self._compiled(self._trained, True, True) is not None
+    def start(self, gradients: bool = True) -> bool:
+        """Compile for gradients of the loss by what is trained, or for none; return whether that is possible."""
+        return self._compiled(self._trained if gradients else frozenset(), True, True) is not None
 
     def _compiled(self, asked: frozenset[Expr], share: bool, loss: bool) -> Variant | None:
         tables = Tables()

@@ -90,7 +90,19 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: Path | str, *, ti
     with figure(path, 9.6, 3.1) as drawn:
         drawn.suptitle(safe(title, 90), fontsize=10)
         loss, accuracy, busy = drawn.subplots(1, 3)
-        loss.plot(epochs, [line["loss"] for line in history], color=BLUE, marker=marker, ms=3)
+        loss.plot(epochs, [line["loss"] for line in history], color=BLUE, marker=marker, ms=3, label="training")
+        judged = [line for line in history if line.get("validation_loss") is not None]
+        when = [line["epoch"] for line in judged]
+        if judged:
+            loss.plot(
+                when,
+                [line["validation_loss"] for line in judged],
+                color=ORANGE,
+                marker=marker,
+                ms=3,
+                label="validation",
+            )
+            loss.legend(loc="upper right")
         loss.set_ylabel("loss (nats per time step)")
         accuracy.plot(
             epochs,
@@ -100,12 +112,18 @@ def learning_curve(history: Sequence[Mapping[str, Any]], path: Path | str, *, ti
             ms=3,
             label="training",
         )
+        if judged:
+            held = [100 * line["validation_accuracy"] for line in judged]
+            accuracy.plot(when, held, color=ORANGE, marker=marker, ms=3, label="validation")
         if tested:
-            accuracy.plot(*zip(*tested, strict=True), color=ORANGE, marker="s", ms=4, label="test")
+            accuracy.plot(*zip(*tested, strict=True), color=GREEN, marker="s", ms=4, label="test")
         accuracy.set_ylabel("accuracy (%)")
         accuracy.legend(loc="lower right")
-        busy.plot(epochs, [line["spikes_per_neuron"] for line in history], color=GREEN, marker=marker, ms=3)
-        busy.set_ylabel("spikes per neuron and sample")
+        for color, layer in zip((BLUE, ORANGE, GREEN), history[-1]["activity"], strict=False):
+            share = [100 * line["activity"][layer] for line in history]
+            busy.plot(epochs, share, color=color, marker=marker, ms=3, label=safe(layer))
+        busy.set_ylabel("time above threshold (%)")
+        busy.legend(loc="upper left")
         busy.set_ylim(bottom=0)
         for axes in (loss, accuracy, busy):
             axes.set_xlabel("epoch")

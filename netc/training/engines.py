@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from netc.ir.program import Program
-from netc.kernels import Kernel, library
+from netc.kernels import Kernel, build, library
 from netc.kernels.circuit import kernel_for
 from netc.training import memory
-from netc.training.contract import CircuitModule
+from netc.training.activity import Counter, Counts, count, with_counters
+from netc.training.contract import CircuitModule, State
 from netc.training.options import TrainingOptions
 from netc.training.timing import Steps
 from netc.training.unroll import mean_log_probabilities, negative_log_likelihood
@@ -43,8 +44,8 @@ class Engine(Protocol):
     def scores(self, samples: Tensor) -> Tensor:
         """Return the mean log-probabilities ``(batch, classes)`` without gradients."""
 
-    def signals(self, samples: Tensor, nodes: Sequence[str]) -> Tensor:
-        """Return voltages ``(steps + 1, batch, nodes)`` without gradients."""
+    def tally(self, samples: Tensor, nodes: Sequence[str], threshold: float) -> tuple[Tensor, Counts]:
+        """Return :meth:`scores` and how often ``nodes`` cross, and are above, ``threshold`` volts."""
 
 
 @dataclass(slots=True)
@@ -80,11 +81,9 @@ class TorchEngine:
         with torch.no_grad(), self._mode():
             return self._scores(samples, _SCORED_AT_ONCE)
 
-    def signals(self, samples: Tensor, nodes: Sequence[str]) -> Tensor:
+    def tally(self, samples: Tensor, nodes: Sequence[str], threshold: float) -> tuple[Tensor, Counts]:
         """See :class:`Engine`."""
-        with torch.no_grad():
-            found, _ = self.module(self.steps.count, self.steps.dt, samples, observe=tuple(nodes))
-        return found
+        return self.scores(samples), stretches(self.module, self.steps, samples, nodes, threshold)
 
     def bytes_per_step(self, samples: Tensor, batch: int) -> float:
         """Return what :func:`netc.training.memory.bytes_per_step` finds for this way to run the module."""
@@ -123,7 +122,10 @@ class KernelEngine:
     kernel: Kernel
     steps: Steps
     logit_scale: float
+    build: Callable[[Program], Kernel | None]  # a kernel of a program that counts beside the circuit
+    clip_sample: float | None = None
     name: str = "cpp"
+    _counting: tuple[tuple[tuple[str, ...], float], Counter | None, Kernel | None] | None = None
 
     def learn(self, samples: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
@@ -133,10 +135,65 @@ class KernelEngine:
         """See :class:`Engine`."""
         return self.kernel.log_probabilities(self.module, samples, self.steps.count, self.steps.dt, self.logit_scale)
 
-    def signals(self, samples: Tensor, nodes: Sequence[str]) -> Tensor:
-        """See :class:`Engine`."""
-        with torch.no_grad():
-            return self.kernel.simulate(self.module, self.steps.count, self.steps.dt, samples, tuple(nodes))
+    def tally(self, samples: Tensor, nodes: Sequence[str], threshold: float) -> tuple[Tensor, Counts]:
+        """See :class:`Engine`; counted beside the circuit where the nodes are states."""
+        key = tuple(nodes), threshold
+        if self._counting is None or self._counting[0] != key:
+            counter = with_counters(self.kernel.program, nodes, threshold)
+            kernel = self.build(counter.program) if counter is not None else None
+            self._counting = key, counter, kernel
+        _, counter, kernel = self._counting
+        if counter is None or kernel is None:
+            return self.scores(samples), stretches(
+                _Running(self.kernel, self.module), self.steps, samples, nodes, threshold
+            )
+        scores, finals = kernel.tally(self.module, samples, self.steps.count, self.steps.dt, self.logit_scale)
+        return scores, counter.counts(finals)
+
+
+class _Simulator(Protocol):
+    def __call__(
+        self,
+        steps: int,
+        dt: float,
+        inputs: Tensor | None = None,
+        *,
+        observe: Sequence[str] | None = None,
+        state: State | None = None,
+        first_step: int = 0,
+    ) -> tuple[Tensor, State]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A kernel called like the module whose values it takes."""
+
+    kernel: Kernel
+    module: CircuitModule
+
+    def __call__(
+        self,
+        steps: int,
+        dt: float,
+        inputs: Tensor | None = None,
+        *,
+        observe: Sequence[str] | None = None,
+        state: State | None = None,
+        first_step: int = 0,
+    ) -> tuple[Tensor, State]:
+        return self.kernel.run(self.module, steps, dt, inputs, observe=observe, state=state, first_step=first_step)
+
+
+def stretches(simulate: _Simulator, steps: Steps, samples: Tensor, nodes: Sequence[str], threshold: float) -> Counts:
+    """Count spikes while no more than a few steps of voltages are kept."""
+    found, state = Counts.none(len(nodes)), None
+    with torch.no_grad():
+        for first in range(0, steps.count, _SCORED_AT_ONCE):
+            now = min(_SCORED_AT_ONCE, steps.count - first)
+            rows, state = simulate(now, steps.dt, samples, observe=tuple(nodes), state=state, first_step=first)
+            found.add(count(rows, threshold))
+    found.samples = len(samples)
+    return found
 
 
 def choose(
@@ -165,7 +222,11 @@ def choose(
         disable=options.kernel_passes,
     )
     if kernel is not None:
-        return KernelEngine(module, kernel, steps, options.logit_scale)
+
+        def counting(extended: Program) -> Kernel | None:
+            return build(extended, options.torch_dtype, notify=notify, disable=options.kernel_passes, gradients=False)
+
+        return KernelEngine(module, kernel, steps, options.logit_scale, counting, options.clip_sample)
     batch = max(1, min(options.batch, samples))
     lanes = sum(state.size for state in program.states)
     worth_it = pays_to_compile(lanes, steps, batch, options.epochs * math.ceil(samples / batch))

@@ -14,9 +14,11 @@ from netc.discretise import INTEGRATORS
 from netc.kernels.circuit import BACKENDS
 from netc.kernels.passes import ALL as KERNEL_PASSES
 from netc.optimise import OPTIONAL
+from netc.training import augmentation
 
 SCHEDULES = ("cosine", "exponential", "constant")
-_LISTS = ("activity_nodes", "disable_passes")
+_LISTS = ("activity_nodes", "augment", "disable_passes", "spike_target")
+_POSITIVE = ("learning_rate", "learning_rate_final", "logit_scale", "dt", "clip_gradient", "clip_layer", "clip_sample")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -28,14 +30,27 @@ class TrainingOptions:
         epochs: times through the training samples.
         batch: samples per update.
         learning_rate: Adam's, in units of the normalised position in [0, 1] between a value's bounds.
-        schedule: ``cosine`` to 0, ``exponential`` to a hundredth, or ``constant``, over all updates.
+        learning_rate_final: where the rate ends; ``None``: ``cosine`` at 0, ``exponential`` at a hundredth.
+        schedule: ``cosine``, ``exponential`` (geometric) or ``constant``, over all updates.
+        warmup: epochs over which the rate rises from 0 in proportion to the updates.
         steps: time steps per sample; ``None`` takes the deck's ``.tran``.
         dt: time step in seconds; ``None`` takes the deck's.
         logit_scale: what multiplies output voltages (V) before the softmax, in 1/V; 40 is 1 over 25 mV.
         seed: of the order of samples and of dropout.
         threads: CPU threads; ``None`` leaves torch's choice.  Same numbers need the same count.
         clip_gradient: largest norm of the gradient of one update; ``None`` does not clip.
+        clip_layer: largest norm of the gradient of each block of trained values, such as a crossbar.
+        clip_sample: largest norm of what one sample adds to the gradient of values that only its inputs drive, over
+            the median norm of its batch; ``None`` does not clip.
         input_dropout: share of features set to 0 in training; the others are scaled up to keep the mean.
+        augment: how training images are warped, ``shift=2``; see :mod:`netc.training.augmentation`.
+        label_smoothing: probability with which a training sample gets a label drawn from all classes; in the mean
+            over draws that is the loss with smoothed labels.
+        validation: training samples held out, a number or, below 1, a share; 0 holds out none.
+        patience: epochs without a better validation accuracy after which training stops; 0 never stops early.
+        spike_target: least and largest share of time that the mean hidden membrane is to be above threshold.
+        spike_weight: strength of the pull into that band; see :mod:`netc.training.penalties`.
+        energy_weight: loss per joule dissipated in trained conductances in one sample.
         chunk: time steps kept at once for backpropagation, the rest recomputed; 0 keeps all; ``None``
             decides by the memory that is free.
         test_every: epochs between looks at the test set; 0 looks only at the end.
@@ -51,17 +66,28 @@ class TrainingOptions:
     epochs: int = 10
     batch: int = 128
     learning_rate: float = 0.01
+    learning_rate_final: float | None = None
     schedule: str = "cosine"
+    warmup: float = 0.0
     steps: int | None = None
     dt: float | None = None
     logit_scale: float = 40.0
     seed: int = 0
     threads: int | None = None
     clip_gradient: float | None = None
+    clip_layer: float | None = None
+    clip_sample: float | None = None
     input_dropout: float = 0.0
+    augment: tuple[str, ...] = ()
+    label_smoothing: float = 0.0
+    validation: float = 0.0
+    patience: int = 0
+    spike_target: tuple[float, ...] = ()
+    spike_weight: float = 100.0
+    energy_weight: float = 0.0
     chunk: int | None = None
     test_every: int = 0
-    spike_threshold: float = 0.1
+    spike_threshold: float = 0.11
     activity_nodes: tuple[str, ...] = ()
     dtype: str = "float32"
     device: str = "cpu"
@@ -76,19 +102,33 @@ class TrainingOptions:
             NetcError: with one line for each.
         """
         found = Diagnostics()
-        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("test_every", 0)):
+        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("test_every", 0), ("patience", 0)):
             if getattr(self, name) < least:
                 found.error(f"{_flag(name)} must be at least {least}, not {getattr(self, name)}")
         for name, least in (("steps", 1), ("threads", 1), ("chunk", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 found.error(f"{_flag(name)} must be at least {least}, not {value}")
-        for name in ("learning_rate", "logit_scale", "dt", "clip_gradient"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 found.error(f"{_flag(name)} must be a positive number, not {value}")
-        if not 0 <= self.input_dropout < 1:
-            found.error(f"--input-dropout must be at least 0 and below 1, not {self.input_dropout}")
+        for name in ("input_dropout", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                found.error(f"{_flag(name)} must be at least 0 and below 1, not {getattr(self, name)}")
+        for name in ("warmup", "validation", "spike_weight", "energy_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                found.error(f"{_flag(name)} must be a number of at least 0, not {getattr(self, name)}")
+        if self.validation > 1 and self.validation != int(self.validation):
+            found.error(f"--validation must be a whole number of samples or a share below 1, not {self.validation}")
+        if self.patience and not self.validation:
+            found.error("--patience needs samples to judge by", hint="hold some out: --validation 5000")
+        if self.spike_target and not (
+            len(self.spike_target) == 2 and 0 <= self.spike_target[0] < self.spike_target[1] <= 1
+        ):
+            found.error("--spike-target must be two shares of time, LOW,HIGH", hint="such as 0.01,0.05")
+        for problem in augmentation.problems(self.augment):
+            found.error(problem, hint=f"one of {augmentation.usage()}")
         if self.schedule not in SCHEDULES:
             found.error(f"unknown schedule {self.schedule!r}", hint=f"one of {', '.join(SCHEDULES)}")
         if self.integrator not in (*INTEGRATORS, "auto"):
@@ -128,12 +168,15 @@ class TrainingOptions:
 
     def learning_rate_at(self, progress: float) -> float:
         """Return the learning rate after the share ``progress`` (0 to 1) of all updates."""
+        # a plain function of progress: nothing to save, nothing to restore
+        rising = min(1.0, progress * self.epochs / self.warmup) if self.warmup else 1.0
+        first, last = self.learning_rate, self.learning_rate_final
         if self.schedule == "cosine":
-            # a plain function of progress: nothing to save, nothing to restore
-            return self.learning_rate * math.cos(progress * math.pi / 2) ** 2
+            last = 0.0 if last is None else last
+            return rising * (last + (first - last) * math.cos(progress * math.pi / 2) ** 2)
         if self.schedule == "exponential":
-            return self.learning_rate * math.pow(0.01, progress)
-        return self.learning_rate
+            return rising * first * math.pow(0.01 if last is None else last / first, progress)
+        return rising * first
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""
@@ -157,9 +200,12 @@ class TrainingOptions:
         return options
 
 
-FREE_ON_RESUME = frozenset({"epochs", "threads", "chunk", "test_every", "spike_threshold", "activity_nodes"})
+FREE_ON_RESUME = frozenset(
+    {"epochs", "patience", "threads", "chunk", "test_every", "spike_threshold", "activity_nodes"}
+)
 """Options that may change when a run is resumed; all others would make the two halves different trainings."""
 
 
 def _flag(name: str) -> str:
-    return {"learning_rate": "--lr"}.get(name, "--" + name.replace("_", "-"))
+    known = {"learning_rate": "--lr", "learning_rate_final": "--lr-final"}
+    return known.get(name, "--" + name.replace("_", "-"))

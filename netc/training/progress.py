@@ -59,9 +59,11 @@ class Reporter:
 
     def epoch(self, epochs: int, metrics: Mapping[str, Any]) -> None:
         """Print the line of a finished epoch."""
-        test = f", test {100 * metrics['test_accuracy']:.2f} %" if metrics.get("test_accuracy") is not None else ""
+        validated = metrics.get("validation_accuracy")
+        test = f", validation {100 * validated:.2f} %" if validated is not None else ""
+        test += f", test {100 * metrics['test_accuracy']:.2f} %" if metrics.get("test_accuracy") is not None else ""
         self.say(
             f"epoch {metrics['epoch']}/{epochs}: loss {metrics['loss']:.4f}, "
             f"accuracy {100 * metrics['train_accuracy']:.2f} %{test}, "
-            f"{metrics['spikes_per_neuron']:.2f} spikes per neuron, {metrics['seconds']:.1f} s"
+            f"hidden activity {100 * metrics['hidden_activity']:.2f} %, {metrics['seconds']:.1f} s"
         )

@@ -16,10 +16,15 @@ class TrainingResult:
         test_loss: mean negative log-likelihood of the test samples.
         train_seconds: wall time of training, all sittings together, without the last evaluation.
         epochs: finished epochs.
-        samples: training samples used.
+        samples: training samples learnt from.
         test_samples: test samples used.
-        spikes_per_neuron: mean over membranes and a batch of test samples.
-        activity: share of time steps those membranes are above the threshold.
+        best_epoch: the epoch whose values were tested, chosen on the validation samples; ``None``: the last one's.
+        validation_accuracy: of that epoch.
+        validation_samples: training samples held out.
+        spikes_per_neuron: by layer, mean over its membranes and the test samples.
+        activity: by layer, share of time steps its membranes are above the switching voltage.
+        hidden_activity: the mean of that over the membranes of all layers but the output's.
+        seed: of the run.
         steps: time steps per sample.
         dt: time step in seconds.
         backend: what ran the circuit, ``torch`` or ``cpp``.
@@ -36,8 +41,13 @@ class TrainingResult:
     epochs: int
     samples: int
     test_samples: int
-    spikes_per_neuron: float
-    activity: float
+    best_epoch: int | None
+    validation_accuracy: float | None
+    validation_samples: int
+    spikes_per_neuron: dict[str, float]
+    activity: dict[str, float]
+    hidden_activity: float
+    seed: int
     steps: int
     dt: float
     backend: str

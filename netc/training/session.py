@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from netc.data import Dataset
+from netc.data.dataset import Samples
+from netc.data.split import held_out
 from netc.diagnostics import NetcError
-from netc.training import activity, batches
+from netc.training import augmentation, batches
+from netc.training.activity import Activity, Counts, hidden_mean
 from netc.training.adam import Adam
 from netc.training.contract import CircuitModule
 from netc.training.engines import Engine
@@ -46,14 +50,30 @@ class Position:
     sums: Sums = field(default_factory=Sums)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    best: Best | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Score:
-    """How well a set of samples is classified."""
+    """How well a set of samples is classified, and how busy the membranes are meanwhile."""
 
     loss: float
     accuracy: float
+    activity: Activity
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The epoch with the best validation accuracy, of equal ones that with the least loss."""
+
+    epoch: int
+    accuracy: float
+    loss: float
+    parameters: dict[str, Tensor]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values and tensors for a checkpoint."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 class Session:
@@ -75,19 +95,48 @@ class Session:
         self.steps = steps
         self.nodes = nodes
         self.device = torch.device(options.device)
-        self.train_x, self.train_y = torch.from_numpy(dataset.train_x), torch.from_numpy(dataset.train_y)
-        self.test_x, self.test_y = torch.from_numpy(dataset.test_x), torch.from_numpy(dataset.test_y)
+        self.train_x, self.test_x = dataset.train_x, dataset.test_x
+        self.train_y, self.test_y = torch.from_numpy(dataset.train_y), torch.from_numpy(dataset.test_y)
+        self.classes = len(dataset.classes)
+        learn, out = held_out(dataset.train_y, options.validation, options.seed)
+        self.learning, self.validating = torch.from_numpy(learn), torch.from_numpy(out)
+        if options.augment:
+            augmentation.picture_shape(dataset.features)
         self.optimiser = Adam(module.parameters(), options.learning_rate)
         self.position = Position()
 
     @property
     def batches(self) -> int:
         """Batches in an epoch; the last one may be smaller."""
-        return math.ceil(len(self.train_y) / self.options.batch)
+        return math.ceil(len(self.learning) / self.options.batch)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the last epochs were no better than one before them, as many as the options allow."""
+        at, best = self.position, self.position.best
+        return self.options.patience > 0 and best is not None and at.epoch - best.epoch >= self.options.patience
 
     def amplitudes(self, samples: Tensor) -> Tensor:
         """Return features as the module wants them."""
         return samples.to(self.device, self.options.torch_dtype)
+
+    def features(self, samples: Samples, chosen: Tensor) -> Tensor:
+        """Return the features of the samples with these numbers, as the module wants them."""
+        return self.amplitudes(torch.from_numpy(np.ascontiguousarray(samples[chosen.numpy()])))
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features, labels to learn and true labels of the next batch."""
+        at, options = self.position, self.options
+        order = batches.permutation(len(self.learning), options.seed, at.epoch)
+        chosen = self.learning[order[at.batch * options.batch : (at.batch + 1) * options.batch]]
+        samples = self.features(self.train_x, chosen)
+        if options.augment:
+            drawn = batches.generator(options.seed, "augmentation", at.epoch, at.batch)
+            samples = augmentation.warped(samples.cpu(), options.augment, drawn).to(self.device)
+        samples = batches.drop(samples, options.input_dropout, options.seed, at.epoch, at.batch)
+        labels = self.train_y[chosen]
+        wanted = batches.relabelled(labels, self.classes, options.label_smoothing, options.seed, at.epoch, at.batch)
+        return samples, wanted.to(self.device), labels.to(self.device)
 
     def update(self) -> Tensor:
         """Learn from the next batch; return its mean log-probabilities.
@@ -97,22 +146,16 @@ class Session:
         """
         started = time.perf_counter()
         at, options = self.position, self.options
-        order = batches.permutation(len(self.train_y), options.seed, at.epoch)
-        chosen = order[at.batch * options.batch : (at.batch + 1) * options.batch]
-        samples = self.amplitudes(self.train_x[chosen])
-        samples = batches.drop(samples, options.input_dropout, options.seed, at.epoch, at.batch)
-        labels = self.train_y[chosen].to(self.device)
+        samples, wanted, labels = self.batch()
         done = (at.epoch * self.batches + at.batch) / (options.epochs * self.batches)
         self.optimiser.learning_rate = options.learning_rate_at(done)
 
         self.optimiser.zero_grad()
-        loss, scores = self.engine.learn(samples, labels)
+        loss, scores = self.engine.learn(samples, wanted)
         if not math.isfinite(loss.item()):
             raise self._diverged(samples)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        norm = float(
-            torch.nn.utils.clip_grad_norm_(list(self.module.parameters()), options.clip_gradient or float("inf"))
-        )
+        norm = clip(list(self.module.parameters()), options.clip_gradient, options.clip_layer)
         if not math.isfinite(norm):
             raise NetcError(
                 f"the gradient is not finite in {self._place()}",
@@ -136,16 +179,22 @@ class Session:
         """Close the epoch whose batches are all done; return its metrics."""
         at, options = self.position, self.options
         started = time.perf_counter()
-        busy = self.activity(self.train_x[: options.batch])
+        validated = self.score(self.train_x, self.train_y, self.validating) if len(self.validating) else None
+        few = self.learning[: options.batch]
+        activity = validated.activity if validated else self._tally(self.features(self.train_x, few)).activity
         due = options.test_every > 0 and (at.epoch + 1) % options.test_every == 0
         tested = self.score(self.test_x, self.test_y) if due else None
+        spikes, shares = activity.by_layer()
         metrics: dict[str, Any] = {
             "epoch": at.epoch + 1,
             "loss": at.sums.loss / at.sums.seen,
             "train_accuracy": at.sums.correct / at.sums.seen,
+            "validation_loss": validated.loss if validated else None,
+            "validation_accuracy": validated.accuracy if validated else None,
             "test_accuracy": tested.accuracy if tested else None,
-            "spikes_per_neuron": busy.spikes_per_neuron,
-            "activity": busy.share_of_time,
+            "spikes_per_neuron": spikes,
+            "activity": shares,
+            "hidden_activity": hidden_mean(shares, self.nodes, self.module.OUTPUTS),
             "learning_rate": self.optimiser.learning_rate,
             "gradient_norm": at.sums.gradient_norm / self.batches,
             "at_bounds": self.share_at_bounds(),
@@ -155,31 +204,55 @@ class Session:
         at.seconds += time.perf_counter() - started
         at.history.append(metrics)
         at.epoch, at.batch, at.sums = at.epoch + 1, 0, Sums()
+        if validated is not None:
+            self._remember(validated)
         return metrics
 
-    def activity(self, samples: Tensor) -> activity.Activity:
-        """Return how busy the membranes are on these samples."""
-        return activity.count(self.engine.signals(self.amplitudes(samples), self.nodes), self.options.spike_threshold)
+    def _remember(self, validated: Score) -> None:
+        """Keep the trained values where no epoch before was as good."""
+        at, best = self.position, self.position.best
+        if best is None or (validated.accuracy, -validated.loss) > (best.accuracy, -best.loss):
+            kept = {name: p.detach().clone() for name, p in self.module.named_parameters()}
+            at.best = Best(at.epoch, validated.accuracy, validated.loss, kept)
 
-    def score(self, samples: Tensor, labels: Tensor, stop: Callable[[], bool] = lambda: False) -> Score | None:
+    def use_best(self) -> None:
+        """Go on with the trained values of the best epoch, where there is one; for looks at samples, not to train."""
+        if self.position.best is not None:
+            load_parameters(self.module, self.position.best.parameters)
+
+    def _tally(self, samples: Tensor) -> _Batch:
+        with torch.no_grad():
+            scores, counts = self.engine.tally(samples, self.nodes, self.options.spike_threshold)
+        return _Batch(scores, counts, counts.mean(self.steps.count, self.nodes))
+
+    def score(
+        self, samples: Samples, labels: Tensor, chosen: Tensor | None = None, stop: Callable[[], bool] = lambda: False
+    ) -> Score | None:
         """Classify samples by the largest mean log-probability; ``None`` if ``stop`` said so on the way.
+
+        Args:
+            samples: features.
+            labels: their class numbers ``(n,)``.
+            chosen: numbers of those to classify; all when ``None``.
+            stop: whether to leave off.
 
         Raises:
             NetcError: the circuit diverges.
         """
-        loss, correct = 0.0, 0
-        with torch.no_grad():
-            for first in range(0, len(labels), self.options.batch):
-                if stop():
-                    return None
-                part = self.amplitudes(samples[first : first + self.options.batch])
-                wanted = labels[first : first + self.options.batch].to(self.device)
-                scores = self.engine.scores(part)
-                if not bool(torch.isfinite(scores).all()):
-                    raise self._diverged(part)
-                loss += negative_log_likelihood(scores, wanted).item() * len(wanted)
-                correct += int((scores.argmax(dim=-1) == wanted).sum())
-        return Score(loss / len(labels), correct / len(labels))
+        loss, correct, counts = 0.0, 0, Counts.none(len(self.nodes))
+        numbers = torch.arange(len(labels)) if chosen is None else chosen
+        for first in range(0, len(numbers), self.options.batch):
+            if stop():
+                return None
+            part = numbers[first : first + self.options.batch]
+            given, wanted = self.features(samples, part), labels[part].to(self.device)
+            found = self._tally(given)
+            if not bool(torch.isfinite(found.scores).all()):
+                raise self._diverged(given)
+            loss += negative_log_likelihood(found.scores, wanted).item() * len(wanted)
+            correct += int((found.scores.argmax(dim=-1) == wanted).sum())
+            counts.add(found.counts)
+        return Score(loss / len(numbers), correct / len(numbers), counts.mean(self.steps.count, self.nodes))
 
     def share_at_bounds(self) -> float:
         """Return the share of trained values that sit on one of their bounds."""
@@ -199,6 +272,7 @@ class Session:
             "sums": at.sums.to_plain(),
             "history": at.history,
             "seconds": at.seconds,
+            "best": at.best.to_plain() if at.best is not None else None,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -211,12 +285,14 @@ class Session:
             load_parameters(self.module, state["parameters"])
             self.optimiser.load_state_dict(state["optimiser"])
             torch.set_rng_state(state["random"])
+            best = state.get("best")
             self.position = Position(
                 epoch=int(state["epoch"]),
                 batch=int(state["batch"]),
                 sums=Sums(**state["sums"]),
                 history=list(state["history"]),
                 seconds=float(state["seconds"]),
+                best=None if best is None else Best(**best),
             )
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise NetcError(f"the checkpoint is not one of this version of netc: {error}") from error
@@ -239,6 +315,30 @@ class Session:
             hint="pass a smaller --dt (netc info says what each state needs) or a smaller --lr; "
             "the last checkpoint is kept",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What running one batch without gradients gives."""
+
+    scores: Tensor
+    counts: Counts
+    activity: Activity
+
+
+def clip(parameters: Sequence[torch.nn.Parameter], largest: float | None, each: float | None) -> float:
+    """Shorten gradients: first each to the norm ``each``, then all together to ``largest``; return the norm before.
+
+    ``None`` does not shorten.
+    """
+    norms = [p.grad.norm() for p in parameters if p.grad is not None]
+    norm = float(torch.stack(norms).norm()) if norms else 0.0
+    if each is not None:
+        for parameter in parameters:
+            torch.nn.utils.clip_grad_norm_([parameter], each)
+    if largest is not None:
+        torch.nn.utils.clip_grad_norm_(list(parameters), largest)
+    return norm
 
 
 def load_parameters(module: CircuitModule, stored: Mapping[str, Tensor]) -> None:

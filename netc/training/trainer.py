@@ -16,6 +16,7 @@ from netc.data import Dataset
 from netc.diagnostics import NetcError
 from netc.discretise import INTEGRATORS
 from netc.training import checkpoint, memory, timing
+from netc.training.activity import hidden_mean
 from netc.training.contract import CircuitModule, Compilation, check_runnable, check_trainable, membranes
 from netc.training.engines import TorchEngine, choose
 from netc.training.interruption import StopRequest, TrainingInterrupted
@@ -134,13 +135,23 @@ def evaluate(
     session, state = _restored(folder, dataset, compilation, options, reporter)
     with StopRequest() as stop, reporter:
         result = _test(session, dataset, folder, reporter, stop)
-    return replace(result, samples=int(config["data"]["train_samples"]), epochs=int(state["epoch"]))
+    data = config["data"]
+    held = int(data.get("validation_samples", 0))
+    return replace(
+        result,
+        samples=int(data["train_samples"]) - held,
+        validation_samples=held,
+        epochs=int(state["epoch"]),
+    )
 
 
 def load_trained(
-    directory: Path | str, *, compilation: Compilation | None = None
+    directory: Path | str, *, compilation: Compilation | None = None, last: bool = False
 ) -> tuple[CircuitModule, TrainingOptions, timing.Steps]:
     """Return the circuit of a run folder with its learnt values, and how it was simulated.
+
+    The values are those of the epoch that was best on the validation samples, where some were held out and ``last`` is
+    not set, else those of the last update.
 
     Raises:
         NetcError: the folder is no run, or its checkpoints are damaged.
@@ -151,7 +162,8 @@ def load_trained(
     compilation = compilation if compilation is not None else _compile_copy(folder, config, options)
     state, _ = checkpoint.load(folder.directory)
     module: CircuitModule = compilation.module(options.torch_dtype)
-    load_parameters(module, state["parameters"])
+    best = state.get("best")
+    load_parameters(module, state["parameters"] if best is None or last else best["parameters"])
     return module, options, timing.resolve(compilation.program.timing, options)
 
 
@@ -192,11 +204,12 @@ def _config(compilation: Compilation, dataset: Dataset, session: Session) -> dic
     return {
         "options": session.options.to_json(),
         "simulation": {"steps": session.steps.count, "dt": session.steps.dt},
-        "data": dataset.describe(),
+        "data": {**dataset.describe(), "validation_samples": len(session.validating)},
         "deck": {"path": str(compilation.path), "sha256": deck_digest(compilation), "dialect": compilation.dialect},
         "features": session.module.FEATURES,
         "outputs": len(session.module.OUTPUTS),
         "trained_values": sum(p.numel() for p in session.module.parameters()),
+        "weights": "checkpoint.pt: 'best' (of the validation samples), where some were held out, else 'parameters'",
         "prediction": "largest log-softmax of the output membranes, averaged over all time steps",
     }
 
@@ -235,8 +248,8 @@ def _choose_chunk(session: Session, reporter: Reporter) -> None:
     if not isinstance(engine, TorchEngine):
         reporter.say("running a fused C++ kernel, which keeps states only now and then for the backward pass")
         return
-    samples = session.amplitudes(session.train_x[: options.batch])
-    batch = min(options.batch, len(session.train_y))
+    samples = session.features(session.train_x, session.learning[: options.batch])
+    batch = min(options.batch, len(session.learning))
     per_step = engine.bytes_per_step(samples, batch)
     free = memory.available_bytes(session.device)
     chunk = memory.choose_chunk(steps.count, per_step, free) if options.chunk is None else options.chunk
@@ -252,10 +265,10 @@ def _choose_chunk(session: Session, reporter: Reporter) -> None:
 def _learn(session: Session, folder: RunFolder, reporter: Reporter, stop: StopRequest) -> None:
     at, options = session.position, session.options
     reporter.begin("training", options.epochs * session.batches, at.epoch * session.batches + at.batch)
-    while at.epoch < options.epochs:
+    while at.epoch < options.epochs and not session.stopped_early:
         while at.batch < session.batches:
             session.update()
-            spikes = f", {at.history[-1]['spikes_per_neuron']:.1f} spikes per neuron" if at.history else ""
+            spikes = f", {100 * at.history[-1]['hidden_activity']:.1f} % active" if at.history else ""
             reporter.batch(
                 f"epoch {at.epoch + 1}/{options.epochs}",
                 at.epoch * session.batches + at.batch,
@@ -270,6 +283,10 @@ def _learn(session: Session, folder: RunFolder, reporter: Reporter, stop: StopRe
         reporter.epoch(options.epochs, metrics)
         if stop.wanted:
             raise _interrupted(session, folder)
+    if at.epoch < options.epochs and at.best is not None:
+        reporter.say(
+            f"stopped after epoch {at.epoch}: none was better on validation samples than epoch {at.best.epoch}"
+        )
 
 
 def _interrupted(session: Session, folder: RunFolder) -> TrainingInterrupted:
@@ -285,23 +302,30 @@ def _interrupted(session: Session, folder: RunFolder) -> TrainingInterrupted:
 def _test(
     session: Session, dataset: Dataset, folder: RunFolder, reporter: Reporter, stop: StopRequest
 ) -> TrainingResult:
-    reporter.say(f"testing on {len(dataset.test_y)} of {dataset.test_available} {dataset.name} test samples")
-    score = session.score(session.test_x, session.test_y, lambda: stop.wanted)
+    at = session.position
+    which = f" with the values of epoch {at.best.epoch}" if at.best is not None else ""
+    reporter.say(f"testing on {len(dataset.test_y)} of {dataset.test_available} {dataset.name} test samples{which}")
+    session.use_best()
+    score = session.score(session.test_x, session.test_y, stop=lambda: stop.wanted)
     if score is None:
         raise TrainingInterrupted(
             f"stopped while testing; test the run with: netc evaluate {folder.directory}", folder.directory
         )
-    busy = session.activity(session.test_x[: session.options.batch])
-    at = session.position
+    spikes, shares = score.activity.by_layer()
     return TrainingResult(
         test_accuracy=score.accuracy,
         test_loss=score.loss,
         train_seconds=at.seconds,
         epochs=at.epoch,
-        samples=len(session.train_y),
+        samples=len(session.learning),
         test_samples=len(session.test_y),
-        spikes_per_neuron=busy.spikes_per_neuron,
-        activity=busy.share_of_time,
+        best_epoch=at.best.epoch if at.best is not None else None,
+        validation_accuracy=at.best.accuracy if at.best is not None else None,
+        validation_samples=len(session.validating),
+        spikes_per_neuron=spikes,
+        activity=shares,
+        hidden_activity=hidden_mean(shares, session.nodes, session.module.OUTPUTS),
+        seed=session.options.seed,
         steps=session.steps.count,
         dt=session.steps.dt,
         backend=session.engine.name,
@@ -319,6 +343,8 @@ def _restored(
     state, warning = checkpoint.load(folder.directory)
     if warning:
         reporter.say(f"warning: {warning}")
+    # nothing is held out: the training samples at hand need not be those of the training
+    options = replace(options, validation=0.0, patience=0, augment=())
     session = _session(compilation, dataset, options, check_runnable, reporter.say)
     session.restore(state)
     return session, state

@@ -51,7 +51,7 @@ def test_waveforms_of_nothing_but_nan(tmp_path: Path) -> None:
 
 
 def test_learning_curve_of_one_epoch(tmp_path: Path) -> None:
-    line = {"epoch": 1, "loss": 2.0, "train_accuracy": 0.5, "test_accuracy": None, "spikes_per_neuron": 0.0}
+    line = {"epoch": 1, "loss": 2.0, "train_accuracy": 0.5, "test_accuracy": None, "activity": {"m1": 0.0}}
     learning_curve([line], tmp_path / "a.png", title=HOSTILE[0])
     learning_curve([line, {**line, "epoch": 2, "test_accuracy": 0.7}], tmp_path / "b.png")
     assert _colours(tmp_path / "b.png") > _colours(tmp_path / "a.png")

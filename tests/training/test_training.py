@@ -73,7 +73,7 @@ def test_it_learns_digits_and_leaves_a_run_folder(tmp_path: Path) -> None:
     assert [m["epoch"] for m in metrics] == [1, 2, 3, 4, 5]
     assert metrics[-1]["loss"] < metrics[0]["loss"]
     assert metrics[-1]["test_accuracy"] == result.test_accuracy and metrics[0]["test_accuracy"] is None
-    assert 0 <= metrics[-1]["at_bounds"] < 1 and metrics[-1]["activity"] > 0
+    assert 0 <= metrics[-1]["at_bounds"] < 1 and metrics[-1]["hidden_activity"] > 0
     config = json.loads((folder / "config.json").read_text())
     assert config["options"]["seed"] == 0 and config["simulation"] == {"steps": 60, "dt": 100e-6}
     assert config["data"]["train_samples"] == 600 and config["data"]["train_available"] == 1437
@@ -85,7 +85,7 @@ def test_it_learns_digits_and_leaves_a_run_folder(tmp_path: Path) -> None:
     assert (folder / "deck/models/part.lib").exists() and (folder / "deck/hand/made.cir").exists()
 
     text = console.file.getvalue()
-    assert text.count("spikes per neuron") == 5 and "keeps" in text
+    assert text.count("hidden activity") == 5 and "keeps" in text
 
     again = evaluate(folder, whole, compilation=circuit, console=_quiet())
     assert again.to_json() == result.to_json()
@@ -137,7 +137,8 @@ def test_activity_by_hand() -> None:
     trace = torch.tensor([0.0, 0.2, 0.2, 0.0, 0.2, 0.0])
     quiet = torch.zeros(6)
     counted = activity.count(torch.stack([trace, quiet], dim=-1)[:, None, :], 0.1)
-    assert counted.spikes_per_neuron == 1.0 and counted.share_of_time == pytest.approx(3 / 10)
+    mean = counted.mean(5, ("m1_1", "m1_2"))
+    assert mean.spikes_per_neuron == 1.0 and mean.share_of_time == pytest.approx(3 / 10)
 
 
 def test_membranes_are_found_by_spelling() -> None:
