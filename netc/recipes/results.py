@@ -1,0 +1,210 @@
+"""One page about many runs, made of their folders and nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from netc.diagnostics import NetcError
+from netc.recipes.run import ABOUT
+from netc.training.run_folder import CONFIG, METRICS, RESULT, VERSIONS, RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run folder says.
+
+    Attributes:
+        place: the folder, from where results were looked for.
+        about: ``recipe.json``.
+        config: ``config.json``.
+        versions: ``versions.json``.
+        result: ``result.json``; ``None`` of a run that is not finished.
+        epochs: lines of ``metrics.jsonl``.
+    """
+
+    place: str
+    about: Mapping[str, Any]
+    config: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    result: Mapping[str, Any] | None
+    epochs: Sequence[Mapping[str, Any]]
+
+
+def read(directory: Path) -> list[Run]:
+    """Return the runs of recipes below a folder, by recipe and seed.
+
+    Raises:
+        NetcError: there are none, or a file of one cannot be read.
+    """
+    found = []
+    for file in sorted(directory.rglob(ABOUT)):
+        folder = RunFolder(file.parent)
+        if not (file.parent / CONFIG).exists():
+            continue  # stopped before its first update
+        done = (file.parent / RESULT).exists()
+        found.append(
+            Run(
+                file.parent.relative_to(directory).as_posix(),
+                folder.read_json(ABOUT),
+                folder.read_json(CONFIG),
+                folder.read_json(VERSIONS),
+                folder.read_json(RESULT) if done else None,
+                _lines(file.parent / METRICS),
+            )
+        )
+    if not found:
+        raise NetcError(f"there are no runs of recipes in {directory}", hint="make some: netc recipe mnist --seeds 5")
+    return sorted(found, key=lambda r: (str(r.about["recipe"]), json.dumps(_variant(r)), int(r.about["seed"])))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise NetcError(f"cannot read {path}: {error}") from error
+
+
+def _variant(run: Run) -> list[Any]:
+    """Return what makes runs of one recipe different from each other, besides the seed."""
+    return [run.about["changed"], run.about["data"], run.about["file"]]
+
+
+def results(directory: Path) -> str:
+    """Return the page as Markdown.
+
+    Raises:
+        NetcError: as :func:`read` does.
+    """
+    groups: dict[str, list[Run]] = {}
+    for found in read(directory):
+        groups.setdefault(json.dumps([found.about["recipe"], *_variant(found)], sort_keys=True), []).append(found)
+    lines = [
+        "# Results",
+        "",
+        "<!-- written by netc recipe --results; do not edit -->",
+        "",
+        "Every figure is read from a run folder. The best epoch was chosen on training samples that were held out and",
+        "never learnt from; the test set was looked at once, after that. Activity is the share of time that hidden",
+        "membranes are above the 110 mV at which their devices switch, spikes are upward crossings of it, both over",
+        "all test samples.",
+        "",
+        _heading(
+            "recipe", "test (%)", "seeds", "hidden activity (%)", "spikes per hidden neuron", "epochs", "wall time"
+        ),
+        *(_row(runs) for runs in groups.values()),
+        "",
+        "Mean and standard deviation over seeds (of the sample, with n - 1).",
+    ]
+    for runs in groups.values():
+        lines += ["", *_section(runs)]
+    return "\n".join([*lines, ""])
+
+
+def _heading(*names: str) -> str:
+    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
+
+
+def _row(runs: Sequence[Run]) -> str:
+    done = [r.result for r in runs if r.result is not None]
+    name = _title(runs[0])
+    if not done:
+        return f"| {name} | not finished | {len(runs)} | | | | |"
+    columns = [
+        name,
+        _spread([100 * r["test_accuracy"] for r in done], 2),
+        str(len(done)) + (f" of {len(runs)}" if len(done) < len(runs) else ""),
+        _spread([100 * r["hidden_activity"] for r in done], 2),
+        _spread([_hidden_spikes(r) for r in done], 2),
+        _spread([float(r["epochs"]) for r in done], 0),
+        _duration(fmean(r["train_seconds"] for r in done)),
+    ]
+    return "| " + " | ".join(columns) + " |"
+
+
+def _title(run: Run) -> str:
+    changed = ", ".join(f"{name} = {value}" for name, value in run.about["changed"].items())
+    data = run.config["data"]
+    few = [
+        f"{data[f'{kind}_samples']:,} of {data[f'{kind}_available']:,} {kind}ing samples"
+        for kind in ("train", "test")
+        if data[f"{kind}_samples"] < data[f"{kind}_available"]
+    ]
+    more = "; ".join(x for x in (changed, *few) if x)
+    return f"{run.about['recipe']}" + (f" ({more})" if more else "")
+
+
+def _hidden_spikes(result: Mapping[str, Any]) -> float:
+    """Return the spikes of all layers but the last, which is the output's."""
+    spikes = list(result["spikes_per_neuron"].values())
+    return fmean(spikes[:-1] or spikes)
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    text = f"{fmean(values):.{digits}f}"
+    return text if len(values) < 2 else f"{text} +- {stdev(values):.{max(1, digits)}f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _section(runs: Sequence[Run]) -> list[str]:
+    first = runs[0]
+    data, simulation = first.config["data"], first.config["simulation"]
+    held = data.get("validation_samples", 0)
+    lines = [
+        f"## {_title(first)}",
+        "",
+        str(first.about["description"]),
+        "",
+        f"Data: {data['name']}, {data['train_samples'] - held:,} samples learnt from, {held:,} held out, "
+        f"{data['test_samples']:,} tested; {simulation['steps']:,} steps of {simulation['dt'] * 1e6:g} us; "
+        f"{first.config['trained_values']:,} trained conductances.",
+        "",
+        _heading(
+            "seed", "test (%)", "validation (%)", "best epoch", "training (%)", "activity (%)", "spikes", "wall time"
+        ),
+    ]
+    lines += [_line(r) for r in runs]
+    machines = dict.fromkeys(_machine(r) for r in runs)
+    return [*lines, "", f"Machine: {'; '.join(machines)}."]
+
+
+def _line(run: Run) -> str:
+    result = run.result
+    if result is None:
+        last = run.epochs[-1] if run.epochs else None
+        so_far = f"not finished, {len(run.epochs)} epochs" + (
+            f", validation {100 * last['validation_accuracy']:.2f}" if last and last.get("validation_accuracy") else ""
+        )
+        return f"| {run.about['seed']} | {so_far} | | | | | | |"
+    best = result["best_epoch"] or result["epochs"]
+    learnt = next((line["train_accuracy"] for line in run.epochs if line["epoch"] == best), math.nan)
+    validated = result["validation_accuracy"]
+    columns = [
+        str(run.about["seed"]),
+        f"{100 * result['test_accuracy']:.2f}",
+        "-" if validated is None else f"{100 * validated:.2f}",
+        f"{best} of {result['epochs']}",
+        f"{100 * learnt:.2f}",
+        ", ".join(f"{name} {100 * value:.2f}" for name, value in result["activity"].items()),
+        ", ".join(f"{name} {value:.2f}" for name, value in result["spikes_per_neuron"].items()),
+        _duration(result["train_seconds"]),
+    ]
+    return "| " + " | ".join(columns) + " |"
+
+
+def _machine(run: Run) -> str:
+    found = run.about.get("machine", {})
+    return (
+        f"{found.get('processor', 'unknown processor')}, {found.get('processors', '?')} processors, "
+        f"{run.versions['threads']} threads, load average {found.get('load')} at the start, "
+        f"torch {run.versions['torch']}, Python {run.versions['python']}"
+    )
