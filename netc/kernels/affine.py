@@ -31,11 +31,13 @@ class AffineForms:
         """``fixed`` says which expressions may go into factors and offsets."""
         self._fixed = fixed
         self._known: dict[Expr, Affine] = {}
+        self._seen: set[Expr] = set()
 
     def __call__(self, expr: Expr) -> Affine:
         """Return ``expr``, which is not fixed, as a factor, a base and an offset; the base may be ``expr`` itself."""
-        for node in postorder(expr):
-            if node not in self._known and not self._fixed(node):
+        for node in postorder(expr, known=self._seen):
+            self._seen.add(node)
+            if not self._fixed(node):
                 self._known[node] = self._form(node)
         return self._known[expr]
 
