@@ -139,6 +139,14 @@ class Diagnostics:
         """Record a note."""
         self.items.append(Diagnostic(Severity.NOTE, message, span, hint))
 
+    def take_errors(self, start: int) -> list[Diagnostic]:
+        """Remove and return the errors from item number ``start`` on: whether they count is not known yet."""
+        taken = [item for item in self.items[start:] if item.severity is Severity.ERROR]
+        if taken:
+            self.items[start:] = [item for item in self.items[start:] if item.severity is not Severity.ERROR]
+            self._errors -= len(taken)
+        return taken
+
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.items)
 

@@ -23,6 +23,7 @@ from netc.parse.models import resolve_models
 from netc.parse.source import read_lines, split_lines
 from netc.parse.tidy import tidied
 from netc.parse.translate import translate
+from netc.parse.unused import Bodies
 
 _SUPPORTED = "supported are R C L K V I B E F G H D M Q J S W X"
 
@@ -94,6 +95,7 @@ class _Frame:
     cards: list[ast.Card] = field(default_factory=list)
     head: ast.Subcircuit | None = None
     condition: OpenConditional | None = None
+    first: int = 0  # of the diagnostics of the body
 
 
 class _Reader:
@@ -114,6 +116,7 @@ class _Reader:
         self.end: Span | None = None
         self.end_reported = False
         self.models: set[str] = set()
+        self.bodies = Bodies(self.diagnostics)
         self.words: bool = False  # whether some R, C or L has a word for a value
 
     def read(self, lines: list[str], file: Path | None) -> ast.Deck:
@@ -128,6 +131,7 @@ class _Reader:
         self._look_at_title(lines[0])
         with self.includes.entered(file):
             cards = self._block(logical_lines(lines, self.name, 2, self.dialect.comment), self.name)
+        cards = self.bodies.settle(cards, self.name)
         run = None if self.has_tran else self.control.tran()
         if run is not None:
             cards.append(run)
@@ -153,6 +157,9 @@ class _Reader:
         frames = [_Frame()]
         fast = self.fast
         for line in lines:
+            if self.end is not None and self.dialect is not NGSPICE:
+                self.diagnostics.warning("this stands after .end, and is not read", line.whole)
+                break
             if fast is not None and self.end is None:
                 card = fast.read(line)
                 if card is not None:
@@ -239,7 +246,8 @@ class _Reader:
             self._measure(line, span, cards)
         elif word in (".subckt", ".macro"):
             head = self._parse(line, "subckt")
-            frames.append(_Frame(head=head or ast.Subcircuit("", (), (), (), line.whole)))
+            head = head or ast.Subcircuit("", (), (), (), line.whole)
+            frames.append(_Frame(head=head, first=len(self.diagnostics.items)))
         elif word in (".ends", ".eom"):
             self._ends(line, span, frames)
         elif word in (".include", ".inc", ".lib"):
@@ -325,6 +333,7 @@ class _Reader:
                 f".ends names '{words[1]}' but closes '{frame.head.name}'",
                 line.span(line.text.index(words[1], 5), len(words[1])),
             )
+        self.bodies.end(frame.head, frame.first)
         frames[-1].cards.append(replace(frame.head, cards=tuple(frame.cards)))
 
     def _include(self, line: LogicalLine, word: str, span: Span) -> ast.Include | None:
