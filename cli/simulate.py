@@ -32,6 +32,7 @@ from .integrators import NAMES, limits
 _NO_KERNEL = "use --backend auto or torch, or another --integrator"
 _ROWS = 1000  # internal steps whose signals are held at once, before those between two rows are dropped
 _OPERATIONS = 2_000_000  # of PyTorch, about ten seconds: then a kernel is worth compiling
+_ITERATIONS = 30  # of the operations of a step, what Newton's method in it takes
 _MOST_STEPS = 10**9  # of a fixed length, sub-steps included: days
 _CHECKED = 500  # most states of a circuit that is solved a second time to check the first
 _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python's number when it is written
@@ -138,12 +139,14 @@ def command(
     else:
         stability = limits(compilation, integrator or "euler")
         parts = substeps(stability, step)
-        for line in report(stability, step):
-            say(f"note: {line}")
-        if 1 < parts <= _MOST_STEPS:
-            say(f"note: each step of {engineering(step, 's')} is taken in {parts} sub-steps")
+        checks = integrator is None and backend == "auto" and sum(b.size for b in program.states) <= _CHECKED
+        dear = checks and dt is None and _is_dear(program, steps_for(end, step), parts)
 
         def fixed() -> Trajectory:
+            for line in report(stability, step):
+                say(f"note: {line}")
+            if 1 < parts <= _MOST_STEPS:
+                say(f"note: each step of {engineering(step, 's')} is taken in {parts} sub-steps")
             if steps_for(end, step) * parts > _MOST_STEPS:
                 raise NetcError(
                     f"{steps_for(end, step) * parts:.2g} steps of explicit Euler are too many",
@@ -159,7 +162,7 @@ def command(
                 advice=remedy(stability),
             )
 
-        if integrator is None and backend == "auto" and sum(block.size for block in program.states) <= _CHECKED:
+        if checks:
             result, lines = automatic.checked(
                 fixed,
                 lambda: compilation.system,
@@ -168,6 +171,7 @@ def command(
                 observe=signals,
                 dtype=getattr(torch, dtype),
                 keep=dt is not None,
+                dear=steps_for(end, step) * parts if dear else 0,
             )
             for line in lines:
                 say(f"note: {line}")
@@ -193,6 +197,18 @@ def command(
         click.echo(found.line(), err=output is None and plot is None)
     if json_file is not None:
         write_json(json_file, {"measures": {found.name: found.to_json() for found in measured}})
+
+
+def _is_dear(program: Program, rows: int, parts: int) -> bool:
+    """Whether steps of explicit Euler take so long that a solution by variable steps is better tried first."""
+    from netc.ir.nodes import postorder
+    from netc.runtime.operating_point import iterates
+
+    newton = iterates(program)  # for which there is no kernel
+    if parts == 1 and not newton:
+        return False
+    operations = sum(1 for _ in postorder(*(state.derivative for state in program.states)))
+    return operations * rows * parts * (_ITERATIONS if newton else 1) >= _OPERATIONS
 
 
 def _circuit(program: Program, backend: str, dtype: Any, steps: int, disable: tuple[str, ...]) -> Any:

@@ -65,12 +65,14 @@ def checked(
     observe: tuple[str, ...],
     dtype: torch.dtype,
     keep: bool,
+    dear: int = 0,
 ) -> tuple[Trajectory, tuple[str, ...]]:
     """Return the result of explicit Euler where it is right, else that of variable steps, and what to say of it.
 
     Right is a root mean square difference from the solution with variable steps of at most
     :data:`~netc.runtime.transient.ACCEPTED` of a signal's range.  Where that solution is not to be had in
-    :data:`PATIENCE` seconds, the result of Euler stands with a remark.
+    :data:`PATIENCE` seconds, the result of Euler stands with a remark.  Where Euler is dear, that solution comes
+    first, and Euler only if there is none.
 
     Args:
         euler: runs explicit Euler.
@@ -80,10 +82,24 @@ def checked(
         observe: names of signals.
         dtype: of the result.
         keep: whether the result of Euler stands, with a remark, however far it is off.
+        dear: how many steps of Euler would take much longer than variable steps do; 0 where they would not.
 
     Raises:
         NetcError: where Euler diverges, and variable steps do not do it either.
     """
+    times = np.arange(steps_for(tstop, dt) + 1, dtype=np.float64) * dt
+
+    def variable() -> Trajectory:
+        solved = transient.solve(system(), times, observe, seconds=PATIENCE)
+        return Trajectory(times, observe, torch.as_tensor(solved.values[:, None, :]).to(dtype))
+
+    unsolved: NetcError | None = None
+    if dear and not keep:
+        try:
+            line = f"explicit Euler would need {dear:,} steps, so --integrator auto takes them"
+            return variable(), (f"{line}; --integrator euler keeps to Euler",)
+        except NetcError as error:
+            unsolved = error
     failure: NetcError | None = None
     try:
         result = euler()
@@ -91,18 +107,18 @@ def checked(
         if keep:
             raise
         failure = error
-    times = np.arange(steps_for(tstop, dt) + 1, dtype=np.float64) * dt
     try:
-        found = transient.solve(system(), times, observe, seconds=PATIENCE)
+        if unsolved is not None:
+            raise unsolved
+        better = variable()
     except NetcError as error:
         if failure is not None:
             raise failure from None
         return result, (f"the error of explicit Euler is not known: {error.diagnostics[0].message}",)
-    better = Trajectory(times, observe, torch.as_tensor(found.values[:, None, :]).to(dtype))
     if failure is not None:
         why = failure.diagnostics[0].message
         return better, (f"explicit Euler fails ({why}), so --integrator auto takes the steps",)
-    error_of_euler = transient.difference(result.values[:, 0].double().numpy(), found.values)
+    error_of_euler = transient.difference(*(found.values[:, 0].double().numpy() for found in (result, better)))
     if error_of_euler <= transient.ACCEPTED:
         return result, ()
     share = f"{100 * error_of_euler:.2g} % of a signal's range"
