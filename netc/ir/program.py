@@ -109,6 +109,19 @@ class Observable:
 
 
 @dataclass(frozen=True, slots=True)
+class Penalty:
+    """A term of the loss beside that of the outputs: what an observable comes to over a sample, times a weight.
+
+    The term is the mean over samples and over steps 0 to the last but one of ``weight * observable``, summed over
+    lanes: an integral by explicit Euler.  ``weight`` names an amplitude input with as many lanes as the observable, so
+    that its gradient is what the observable comes to.
+    """
+
+    weight: str
+    observable: str
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """The deck's ``.tran`` in seconds; ``None`` where it has none."""
 
@@ -138,6 +151,7 @@ class Program:
     timing: Timing | None
     uic: bool = False
     notes: tuple[str, ...] = field(default=())
+    penalties: tuple[Penalty, ...] = ()
 
     @property
     def dynamic(self) -> tuple[StateBlock, ...]:

@@ -89,6 +89,8 @@ class Kernel:
         self._loops: dict[str, Loop] = {name: loop for name, loop in zip(NAMES, found, strict=True) if loop}
         if not self._loops:
             raise Unsupported("it has no states")
+        if sum(len(loop.penalties) for loop in found if loop) < len(program.penalties):
+            raise Unsupported("it has penalties on what does not depend on the inputs")
         self._stages = Stages(self._plan, self._loops, dtype, passes)
         self._variants = Variants(
             program, self._loops, self._stages.weights, _REAL[dtype], self.threads, notify, passes

@@ -19,7 +19,7 @@ import networkx as nx
 
 from netc.emit.schedule import frontier
 from netc.ir.adjoint import adjoints
-from netc.ir.build import ZERO, add, mul, sub
+from netc.ir.build import ONE, ZERO, add, mul, sub
 from netc.ir.nodes import (
     Binary,
     Expr,
@@ -98,6 +98,9 @@ def layers(loop: Loop, wanted: Sequence[Expr]) -> Layers | None:
     if loop.outputs is None or loop.driven or depth(loop.updates) > DEEPEST:
         return None
     order = _components(loop)
+    terms = _owned(loop, order)
+    if terms is None:
+        return None
     flows: list[tuple[Expr, ...]] = []
     for members in order:
         found = _flows(loop, members)
@@ -112,7 +115,7 @@ def layers(loop: Loop, wanted: Sequence[Expr]) -> Layers | None:
     exported = {x for group in flows for f in group for x in postorder(f) if x in owner} | set(read_by_loss)
     made, between = [], []
     for number, (members, group) in enumerate(zip(order, flows, strict=True)):
-        made.append(_layer(loop, members, group, wanted))
+        made.append(_layer(loop, members, group, wanted, terms[number]))
         adjoint = _flow_adjoint(loop, number, group, wanted, owner)
         if adjoint is None:
             return None
@@ -178,13 +181,32 @@ def _flows(loop: Loop, members: Sequence[int]) -> tuple[Expr, ...] | None:
     return tuple(found)
 
 
-def _layer(loop: Loop, members: Sequence[int], flows: tuple[Expr, ...], wanted: Sequence[Expr]) -> Layer:
+def _owned(loop: Loop, order: Sequence[Sequence[int]]) -> list[list[Expr]] | None:
+    """Return the penalties of each layer, ``None`` where one reads lanes or states of others."""
+    found: list[list[Expr]] = [[] for _ in order]
+    layer_of = {loop.states[k]: number for number, members in enumerate(order) for k in members}
+    for term in loop.penalties:
+        moving = [x for x in postorder(term) if loop.rates.moves(x)]
+        readers = {layer_of[x] for x in moving if isinstance(x, State)}
+        if len(readers) != 1 or not all(isinstance(x, State | Unary | Binary | Select) for x in moving):
+            return None
+        number = readers.pop()
+        if any(x.shape != (loop.states[order[number][0]].size,) for x in moving):
+            return None
+        found[number].append(term)
+    return found
+
+
+def _layer(
+    loop: Loop, members: Sequence[int], flows: tuple[Expr, ...], wanted: Sequence[Expr], terms: Sequence[Expr]
+) -> Layer:
     fixed = loop.rates.fixed
     own = [loop.states[k] for k in members]
     seeds = tuple(Unknown(f"adjoint of {leaf.name}", leaf.size) for leaf in own)
     updates = [loop.updates[k] for k in members]
     asked = [e for e in wanted if e not in loop.states]
-    found = adjoints(dict(zip(updates, seeds, strict=True)), [*own, *flows, *asked])
+    roots: dict[Expr, Expr] = dict(zip(updates, seeds, strict=True)) | dict.fromkeys(terms, ONE)
+    found = adjoints(roots, [*own, *flows, *asked])
     gradients = {e: found[e] for e in asked if found[e] is not ZERO}
     results = with_fused_slopes([*(found[e] for e in (*own, *flows)), *gradients.values()])
     results = collapse(results, fixed)

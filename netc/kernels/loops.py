@@ -13,7 +13,7 @@ import numpy as np
 
 from netc.emit.schedule import Schedule, frontier
 from netc.ir.adjoint import adjoints
-from netc.ir.build import ZERO, add, concat, gather, mul, widen
+from netc.ir.build import ONE, ZERO, add, concat, gather, mul, widen
 from netc.ir.nodes import (
     Binary,
     Expr,
@@ -96,6 +96,7 @@ class Loop:
     updates: tuple[Expr, ...]
     outputs: Expr | None
     passes: frozenset[str] = ALL
+    penalties: tuple[Expr, ...] = ()  # terms of the loss at every step but the last: a weight times a value
     parameters: list[Expr] = field(default_factory=list)
     samples: list[Expr] = field(default_factory=list)
     times: list[Expr] = field(default_factory=list)
@@ -131,6 +132,8 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
     roots: list[Expr] = [
         add(state, mul(STEP_SIZE, plan.derivatives[k])) for state, k in zip(states, numbers, strict=True)
     ]
+    terms = [mul(weight, value) for weight, value in _penalties(plan) if rates.moves(value)]
+    roots += terms
     outputs = _outputs(plan)
     if outputs is not None and rates.moves(outputs):
         roots.append(outputs)
@@ -142,8 +145,11 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
     if "factoring" in passes:
         roots = improved(roots, lambda given: factored(given, rates.fixed), rates.fixed)
         roots = regrouped(roots, rates.fixed)
-    logits = roots[-1] if len(roots) > len(states) else None
-    loop = Loop(rates, states, tuple(numbers), tuple(roots[: len(states)]), logits, passes)
+    ends = len(states) + len(terms)
+    logits = roots[-1] if len(roots) > ends else None
+    loop = Loop(
+        rates, states, tuple(numbers), tuple(roots[: len(states)]), logits, passes, tuple(roots[len(states) : ends])
+    )
     for expr in frontier(roots, rates.moves):
         rate = rates(expr)
         if rate is Rate.STEP:
@@ -172,6 +178,13 @@ def _outputs(plan: Schedule) -> Expr | None:
             family, lanes = number, []
         lanes.append(lane)
     return concat(parts) if parts else None
+
+
+def _penalties(plan: Schedule) -> list[tuple[Expr, Expr]]:
+    """Return weight and value of the terms of the loss beside that of the outputs."""
+    place = {o.name: k for k, o in enumerate(plan.program.observables)}
+    sizes = {block.name: block.size for block in plan.program.inputs}
+    return [(Input(p.weight, sizes[p.weight]), plan.observed[place[p.observable]]) for p in plan.program.penalties]
 
 
 _CHEAP_UNARY = frozenset({"neg", "abs", "sign", "floor", "ceil", "round", "not"})
@@ -210,6 +223,8 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     seeds: dict[Expr, Expr] = {}
     for update, seed in zip(loop.updates, ahead, strict=True):
         seeds[update] = add(seeds[update], seed) if update in seeds else seed
+    for term in loop.penalties:
+        seeds[term] = add(seeds[term], ONE) if term in seeds else ONE
     logits = None
     if loop.outputs is not None:
         logits = Unknown("adjoint of the outputs", loop.outputs.size)

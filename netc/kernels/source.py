@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from netc.ir.build import ZERO, neg
-from netc.ir.nodes import Binary, Const, Expr, Outer, ScatterAdd, Transpose, Unary
+from netc.ir.nodes import Binary, Const, Expr, Input, Outer, ScatterAdd, Transpose, Unary
 from netc.kernels.checkpoints import Plan
 from netc.kernels.exponentials import Group
 from netc.kernels.fusion import Block, Sink
@@ -108,6 +108,7 @@ class LoopSource:
             "starts": starts[:-1],
             "classes": loop.outputs.size if loop.outputs is not None else 0,
             "samples": [e.size for e in loop.samples],
+            "weights": self._weights(),
             "driven": [e.size for e in loop.driven],
             "step": step,
             "in_place": _in_place(step, len(states)),
@@ -124,6 +125,16 @@ class LoopSource:
         if self.backward is not None:
             context |= self._adjoint(self.backward, states, starts, kept)
         return context
+
+    def _weights(self) -> list[dict[str, int]]:
+        """Return number, place and lanes of the samples that penalties are weighed by: the last step has none."""
+        weights = {x for term in self.loop.penalties for x in term.children if isinstance(x, Input)}
+        starts = accumulate((e.size for e in self.loop.samples), initial=0)
+        return [
+            {"number": k, "start": start, "lanes": e.size}
+            for k, (e, start) in enumerate(zip(self.loop.samples, starts, strict=False))
+            if e in weights
+        ]
 
     @property
     def _kept(self) -> Sequence[Expr]:
