@@ -211,7 +211,7 @@ class Trajectories(torch.autograd.Function):
 
 
 def scored(loop: Compiled, reads: Reads, batch: int, steps: int, logit_scale: float) -> tuple[Tensor, list[Tensor]]:
-    """Return the mean log-probabilities ``(batch, classes)`` in float64 and all states at the end, without gradients."""
+    """Return the mean log-probabilities ``(batch, classes)`` and all states at the end, without gradients."""
     frame = _Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
     found = torch.empty(batch, loop.classes, dtype=torch.float64)
     ends = [reads.initial[0].new_empty(batch, n) for n in loop.state_lanes]
