@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.ir.implicit import Hole, Newton, iterate
 from netc.ir.interpret import Array, rule_of
 from netc.ir.nodes import BINARY, UNARY, Binary, Expr, Gather, Select, Unary, postorder
 
@@ -81,4 +82,21 @@ def _operation(node: Expr) -> Callable[..., Any]:
     if isinstance(node, Gather):
         index = node.index.array
         return lambda x: x[..., index]
+    if isinstance(node, Newton):
+        return _newton(node)
     return rule_of(node)
+
+
+def _newton(node: Newton) -> Callable[..., Any]:
+    holes = sorted((inner for inner in postorder(node.step) if isinstance(inner, Hole)), key=lambda hole: hole.number)
+    inside = Evaluator([node.step], {}, holes)
+
+    def solved(guess: Array, *operands: Array) -> Array:
+        def step(z: Array, point: Array) -> Array:
+            around = (z, point, *operands)
+            return np.asarray(inside(*(around[hole.number] for hole in holes))[0])
+
+        with np.errstate(all="ignore"):
+            return iterate(step, np.broadcast_to(guess, (*guess.shape[:-1], node.size)), node.systems)
+
+    return solved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from netc.ir.interpret import evaluate
 from netc.ir.nodes import Expr, Input, Parameter, State, Time, TimeStep, Unknown, postorder
 from netc.ir.program import Program
 from netc.ir.sparsity import jacobian_structure
+from netc.runtime.evaluator import Evaluator
 
 Array = np.ndarray[Any, np.dtype[Any]]  # float64
 
@@ -77,14 +78,15 @@ class Linearisation:
 
     def rate_of_change(self, x: Array) -> Array:
         """Return ``f(x)``, ``(size,)``, in units of each state per second."""
-        return self._joined(evaluate(self._derivatives, self._environment(x)))
+        return self._joined(self._rates(*self._given(x)))
 
     def carried(self, x: Array) -> dict[str, Array]:
         """Return what the carried values become at ``x``, by block name; NaN where Newton's method fails."""
-        environment = self._environment(x)
-        found = evaluate([block.derivative for block in self._carried], environment)
+        if not self._carried:
+            return {}
+        found = self._moves(*self._given(x))
         return {
-            block.name: (environment[State(block.name, block.size)] + move)[0]
+            block.name: (self._around[State(block.name, block.size)] + move)[0]
             for block, move in zip(self._carried, found, strict=True)
         }
 
@@ -102,10 +104,7 @@ class Linearisation:
 
     def drive(self, fraction: float) -> None:
         """Let sources and inputs have this fraction of their voltages and currents."""
-        leaves: list[Expr] = [Input(inlet.name, inlet.size) for inlet in self.program.inputs]
-        for block in self.program.parameters:
-            if block.role == "source" and block.unit in ("V", "A"):
-                leaves.append(Parameter(block.name, len(block.values)))
+        leaves = [leaf for leaf in self._held if not isinstance(leaf, State)]
         for leaf in leaves:
             self._around[leaf] = self._full[leaf] * fraction
 
@@ -127,8 +126,7 @@ class Linearisation:
             count = min(chunk, groups - start)
             seeded = group_of[None, :] == np.arange(start, start + count)[:, None]
             directions = np.split(seeded.astype(np.float64), self._ends[:-1], axis=1)
-            environment = self._environment(x) | dict(zip(self._seeds, directions, strict=True))
-            products = self._joined(evaluate(self._moved, environment), count)
+            products = self._joined(self._products(*self._given(x), *directions), count)
             here = (group_of[columns] >= start) & (group_of[columns] < start + count)
             result[rows[here], columns[here]] = products[group_of[columns[here]] - start, rows[here]]
         return result
@@ -136,6 +134,36 @@ class Linearisation:
     def _environment(self, x: Array) -> dict[Expr, Array]:
         parts = self.split(x)
         return self._around | {leaf: parts[leaf.name][None, :] for leaf in self.leaves}
+
+    def _given(self, x: Array) -> list[Array]:
+        """Values of what moves, in the order of :attr:`_moving`."""
+        return [*(part[None, :] for part in self.split(x).values()), *(self._around[leaf] for leaf in self._held)]
+
+    @cached_property
+    def _held(self) -> tuple[Expr, ...]:
+        """What stays at a point and moves between points: carried values, inputs and sources."""
+        sources = [b for b in self.program.parameters if b.role == "source" and b.unit in ("V", "A")]
+        return (
+            *(State(block.name, block.size) for block in self._carried),
+            *(Input(inlet.name, inlet.size) for inlet in self.program.inputs),
+            *(Parameter(block.name, len(block.values)) for block in sources),
+        )
+
+    def _evaluator(self, roots: Sequence[Expr], seeds: Sequence[Expr] = ()) -> Evaluator:
+        moving = (*self.leaves, *self._held, *seeds)
+        return Evaluator(roots, {leaf: v for leaf, v in self._around.items() if leaf not in moving}, moving)
+
+    @cached_property
+    def _rates(self) -> Evaluator:
+        return self._evaluator(self._derivatives)
+
+    @cached_property
+    def _moves(self) -> Evaluator:
+        return self._evaluator([block.derivative for block in self._carried])
+
+    @cached_property
+    def _products(self) -> Evaluator:
+        return self._evaluator(self._moved, self._seeds)
 
     def _joined(self, values: list[Array], batch: int = 0) -> Array:
         lead = (batch,) if batch else (1,)
