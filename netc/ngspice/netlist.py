@@ -31,7 +31,14 @@ _PLAIN_SIGNAL = re.compile(r"[^\s()\[\]{}'\",;$=]+")
 _OPTION = re.compile(r"\s*([^\s=,]+)(\s*=\s*(\{[^{}]*\}|'[^']*'|[^\s,]+))?,?")
 
 
-def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = None, options: str = "") -> str:
+def ngspice_text(
+    deck: Deck,
+    timing: Timing,
+    *,
+    nodes: Sequence[str] | None = None,
+    options: str = "",
+    tolerances: str = TOLERANCES,
+) -> str:
     """Return the netlist that ngspice runs for ``deck``.
 
     Args:
@@ -40,10 +47,11 @@ def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = No
         nodes: names of the signals to keep: nodes as netc names them (``xn.x1``), branch currents as ``i(v1)``;
             all node voltages when ``None``.  Keeping few matters: ngspice holds every kept point in memory.
         options: more of ngspice's options, which outrank the author's.
+        tolerances: ``reltol``, ``abstol`` and ``vntol`` as options.
 
     Returns:
-        A netlist ending in ``.end``.  Options of the author's stay, with :data:`TOLERANCES` after them (ngspice
-        takes the last).
+        A netlist ending in ``.end``.  Options of the author's stay, with the tolerances after them (ngspice takes the
+        last card).
 
     Raises:
         NetcError: the deck's lines are not there, or a signal's name cannot be written on a ``.save`` card.
@@ -54,7 +62,7 @@ def ngspice_text(deck: Deck, timing: Timing, *, nodes: Sequence[str] | None = No
     else:
         text = write_deck(replace(deck, cards=_own(deck.cards)), leave_out=(Tran, Output, Measure, Directive))
         lines += text.splitlines()[1:-1]
-    lines.append(f".options {TOLERANCES} {options}".rstrip())
+    lines.append(f".options {tolerances} {options}".rstrip())
     if nodes is not None:
         lines += _save_cards(nodes)
     lines += [_tran_card(timing), ".end"]
