@@ -89,7 +89,8 @@ class CardBuilder(MeasureBuilder):
         values: list[ast.Expression] = children[1:]
         uic = [v for v in values if isinstance(v, ast.Name) and v.name == "uic"]
         arguments = tuple(v for v in values if v not in uic)
-        if not 1 <= len(arguments) <= 4:
+        modifiers = [v for v in arguments if isinstance(v, ast.Name) and v.name in self.dialect.run_modifiers]
+        if not 1 <= len(arguments) - len(modifiers) <= 4:
             self.error(
                 ".tran takes one to four values", self.line.whole, "expected .tran tstep tstop [tstart [tmax]] [uic]"
             )

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from netc.diagnostics import Diagnostics
 from netc.parse import ast
+from netc.parse.alter import Changes
 from netc.parse.card import parse_line
 from netc.parse.lines import LogicalLine
 
 _CHANGES = frozenset({"alter", "altermod", "alterparam", "circbyline", "source", "mc_source"})
-"""Commands that change the circuit a later ``tran`` runs."""
+"""Commands that change the circuit a later analysis runs."""
+
+_RUNS = frozenset({"tran", "run"})
 
 _REPEATS = frozenset({"foreach", "repeat", "while", "dowhile", "if"})
 
@@ -22,6 +25,9 @@ class ControlBlocks:
     """The control blocks of one deck."""
 
     diagnostics: Diagnostics
+    lenient: bool = False
+    changes: Changes = field(default_factory=Changes)
+    _ran: bool = False
     _runs: list[LogicalLine] = field(default_factory=list)
 
     def skip(self, opening: LogicalLine, lines: Iterator[LogicalLine]) -> None:
@@ -34,11 +40,9 @@ class ControlBlocks:
             if word == ".endc":
                 return
             if word in _CHANGES:
-                self.diagnostics.warning(
-                    f"{word} is not carried out: the circuit is run as its cards describe it",
-                    line.whole,
-                    "write the change on the cards",
-                )
+                self._change(line, word, depth)
+            elif word == "reset":
+                self.changes.reset()
             elif word in _REPEATS:
                 depth += 1
             elif word == "end" and depth:
@@ -47,7 +51,25 @@ class ControlBlocks:
                 if depth:
                     self.diagnostics.warning("this tran is in a loop or a condition: it is read once", line.whole)
                 self._runs.append(line)
+            self._ran = self._ran or word in _RUNS
         self.diagnostics.error(".control has no .endc", opening.whole)
+
+    def _change(self, line: LogicalLine, word: str, depth: int) -> None:
+        """Take what changes the circuit of the first analysis; the others are not run."""
+        if self._ran:
+            self.diagnostics.note(f"this {word} is ignored: only the first analysis is run", line.whole)
+        elif depth == 0 and self.changes.read(line):
+            done = "counts from the next reset on" if word == "alterparam" else "is carried out"
+            self.diagnostics.note(f"{word} {done}", line.whole)
+        elif self.lenient:
+            message = f"{word} is not carried out: the circuit is run as its cards describe it"
+            self.diagnostics.warning(message, line.whole)
+        else:
+            self.diagnostics.error(
+                f"this {word} is not supported, and changes the circuit that is run",
+                line.whole,
+                "write the change on the cards and delete the command, or pass --lenient to ignore it",
+            )
 
     def tran(self) -> ast.Tran | None:
         """Return the analysis of the blocks, ``None`` where there is none that can be read."""

@@ -24,6 +24,7 @@ from netc.parse.source import read_lines, split_lines
 from netc.parse.tidy import tidied
 from netc.parse.translate import translate
 from netc.parse.unused import Bodies
+from netc.parse.wave_files import with_file, without_file
 
 _SUPPORTED = "supported are R C L K V I B E F G H D M Q J S W X"
 
@@ -111,7 +112,7 @@ class _Reader:
         self.includes = Includes(directory, [Path(d) for d in include_directories], self.diagnostics)
         self.fast = FastReader() if options.fast else None
         self.title = ""
-        self.control = ControlBlocks(self.diagnostics)
+        self.control = ControlBlocks(self.diagnostics, self.lenient)
         self.has_tran = False
         self.end: Span | None = None
         self.end_reported = False
@@ -132,6 +133,7 @@ class _Reader:
         with self.includes.entered(file):
             cards = self._block(logical_lines(lines, self.name, 2, self.dialect.comment), self.name)
         cards = self.bodies.settle(cards, self.name)
+        cards = self.control.changes.applied(cards, self.diagnostics)
         run = None if self.has_tran else self.control.tran()
         if run is not None:
             cards.append(run)
@@ -194,7 +196,7 @@ class _Reader:
         if letter == "*":
             self._keep(parse_line(line, "directive", self.diagnostics), cards)
         elif letter in ELEMENTS:
-            self._keep(self._parse(line, ELEMENTS[letter]), cards)
+            self._keep(self._element(line, letter), cards)
         elif letter in UNSUPPORTED_ELEMENTS:
             word = line.words[0]
             kind = UNSUPPORTED_ELEMENTS[letter]
@@ -205,6 +207,15 @@ class _Reader:
             word = line.words[0]
             hint = "a comment starts with *, an element with a letter, a card with a dot"
             self.diagnostics.error(f"'{word}' is neither an element nor a card", line.span(0, len(word)), hint)
+
+    def _element(self, line: LogicalLine, letter: str) -> Any:
+        if letter not in "vi" or not self.dialect.source_settings:
+            return self._parse(line, ELEMENTS[letter])
+        line, place = without_file(line)
+        card = self._parse(line, ELEMENTS[letter])
+        if place is None or card is None:
+            return card
+        return with_file(card, line, place, self.includes, self.diagnostics, self.dialect)
 
     def _keep(self, card: Any, cards: list[ast.Card]) -> None:
         if card is None:
@@ -284,6 +295,7 @@ class _Reader:
             )
         else:
             found = Diagnostics()
+            plain = tidied(plain, self.dialect, found)
             self._keep(parse_line(plain, "measure", found, self.dialect), cards)
             for problem in found:  # a result that is missing is no other circuit
                 self.diagnostics.warning(f".measure is left out: {problem.message}", problem.span, problem.hint)

@@ -32,10 +32,12 @@ class Dialect:
         truth: which numbers count as true; ``None`` for all but 0.
         greek_mu: whether the Greek letter means micro, as the sign does.
         functions: by name and number of arguments, how a call is rewritten.
+        tables: functions that are straight lines between points and constant beyond.
         constants: names with a value wherever no parameter has them.
         names: other names of what ngspice knows.
         free_conditions: whether ``.if`` needs no parentheses and may hold ``.param``.
         free_steps: whether ``.tran`` may leave the step out, or 0.
+        run_modifiers: words at the end of ``.tran``, besides ``uic``.
         source_settings: keywords of sources that stand for elements beside them.
         behavioural_settings: the same of B sources.
         initial_currents: whether ``.ic`` may give currents of inductors.
@@ -52,10 +54,12 @@ class Dialect:
     truth: Rewrite | None = None
     greek_mu: bool = False
     functions: Mapping[tuple[str, int], Rewrite] = field(default_factory=dict)
+    tables: frozenset[str] = frozenset()
     constants: Mapping[str, float] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     free_conditions: bool = False
     free_steps: bool = False
+    run_modifiers: frozenset[str] = frozenset()
     source_settings: frozenset[str] = frozenset()
     behavioural_settings: frozenset[str] = frozenset()
     initial_currents: bool = False
@@ -75,6 +79,7 @@ LTSPICE = Dialect(
     truth=foreign.truth,
     greek_mu=True,
     functions=foreign.LTSPICE,
+    tables=frozenset({"table", "tbl"}),
     constants={
         "pi": 3.14159265358979323846,
         "e": 2.71828182845904523536,
@@ -85,6 +90,7 @@ LTSPICE = Dialect(
     },
     names={"temp": "temper"},
     free_steps=True,
+    run_modifiers=frozenset({"startup", "steady", "nodiscard", "step"}),
     initial_currents=True,
     source_settings=frozenset({"rser", "cpar"}),
     behavioural_settings=frozenset({"rpar", "cpar"}),
@@ -97,9 +103,11 @@ PSPICE = Dialect(
     single_logic=True,
     power=foreign.power,
     functions=foreign.PSPICE,
+    tables=frozenset({"table"}),
     constants={"pi": 3.14159265358979323846},
     names={"temp": "temper"},
     free_steps=True,
+    run_modifiers=frozenset({"skipbp"}),
     initial_currents=True,
     harmless=frozenset({".watch", ".alias", ".aliases", ".endalias", ".autoconverge", ".probe64"}),
 )
@@ -109,6 +117,7 @@ HSPICE = Dialect(
     numbers=NumberStyle(suffixes={"x": 1e6, "a": 1e-18, "mil?": 25.4e-6}),
     power=foreign.power_whole_below_zero,
     functions=foreign.HSPICE,
+    tables=frozenset({"table"}),
     free_conditions=True,
     temperature=25.0,
     harmless=frozenset({".prot", ".unprot", ".protect", ".unprotect", ".graph"}),

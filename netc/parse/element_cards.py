@@ -9,6 +9,7 @@ from lark import Token
 
 from netc.diagnostics import Span
 from netc.parse import ast
+from netc.parse.dialects import dialect_hint
 from netc.parse.expressions import ExpressionBuilder, node_name
 from netc.parse.numbers import read_plain
 
@@ -94,7 +95,9 @@ class ElementBuilder(ExpressionBuilder):
         others: list[Any] = []
         keywords: list[Keyword] = []
         for child in children:
-            if isinstance(child, _Further):
+            if isinstance(child, _Further) and not keywords:
+                self.error("this value belongs to no keyword", child.value.span)
+            elif isinstance(child, _Further):
                 keywords[-1] = replace(keywords[-1], further=(*keywords[-1].further, child.value))
             elif isinstance(child, Keyword):
                 keywords.append(child)
@@ -309,6 +312,15 @@ class ElementBuilder(ExpressionBuilder):
             self.error("TABLE wants two or more pairs of x and y", self.span(children[3]), "(x1,y1) (x2,y2) ...")
         points = tuple(zip(values[::2], values[1::2], strict=False))
         return ast.TableSource(kind, name, nodes, children[4], points, span, self._multiplied(kind, keywords))
+
+    def control_table(self, children: list[Any]) -> ast.TableSource:
+        """Build LTspice's E or G with two nodes and ``table=(x1,y1,x2,y2)``."""
+        token = children[5]
+        if self.dialect.name != "ltspice":
+            self.error("table= belongs to LTspice", self.span(token), dialect_hint("ltspice"))
+        first, second = (node_name(str(child)) for child in children[3:5])
+        voltage = ast.Voltage(first, second, self.span(children[3]))
+        return self.table([*children[:3], token, voltage, *children[6:]])
 
     # ------------------------------------------------------------------ devices and instances
 

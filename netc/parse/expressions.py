@@ -12,7 +12,7 @@ from netc.diagnostics import Diagnostics, Span
 from netc.parse import ast
 from netc.parse.build import is_logical
 from netc.parse.dialects import NGSPICE, Dialect, dialect_hint
-from netc.parse.lines import LogicalLine
+from netc.parse.lines import XOR, LogicalLine
 from netc.parse.numbers import Literal, read_in_expression, read_plain
 
 NESTING_LIMIT = 150
@@ -104,6 +104,8 @@ class ExpressionBuilder(Transformer_NonRecursive[Token, Any]):
         """
         operators = [self._operator(token) for token in children[1::2]]
         terms: list[ast.Expression] = children[::2]
+        if operators[0] == XOR:
+            return self._exclusive(terms)
         if self.dialect.power is not None and "^" in children[1::2]:
             self._caret(children)
         if len(terms) >= _BALANCE_FROM and operators[0] in "+-":
@@ -121,12 +123,21 @@ class ExpressionBuilder(Transformer_NonRecursive[Token, Any]):
             self.error(f"'{token}' is no operator of {self.dialect.name}", self.span(token), hint)
         return _OPERATORS.get(str(token), str(token))
 
+    def _exclusive(self, terms: list[ast.Expression]) -> ast.Expression:
+        """Build LTspice's exclusive or: the truth of one is not that of the other."""
+        truth = self.dialect.truth or (lambda x: x)
+        if not all(map(is_logical, terms)):
+            place = join(terms[0].span, terms[-1].span)
+            self.diagnostics.warning("^ is exclusive or in LTspice: a power is written **", place)
+        built = terms[0]
+        for term in terms[1:]:
+            built = ast.Binary("!=", truth(built), truth(term), join(built.span, term.span))
+        return built
+
     def _caret(self, children: list[Any]) -> None:
-        """Refuse ``^`` where it is, or may be, a logical operator."""
+        """Refuse ``^`` where it may be a logical operator."""
         place = self.span(next(token for token in children[1::2] if token == "^"))
-        if not self.dialect.caret_is_power:
-            self.error("^ is exclusive or in LTspice, which netc does not know", place, "a power is written **")
-        elif self.dialect.single_logic and any(map(is_logical, children[::2])):
+        if self.dialect.single_logic and any(map(is_logical, children[::2])):
             self.error("^ between conditions is exclusive or, which netc does not know", place, "write a != b")
 
     def ternary(self, children: list[Any]) -> ast.Ternary:

@@ -138,8 +138,29 @@ def clamped_table(x: ast.Expression, *points: ast.Expression) -> ast.Expression:
     return call("pwl", _clip(x, points[0], points[-2]), *points)
 
 
+def _smooth_end(x: ast.Expression, z: ast.Expression) -> ast.Expression:
+    """Return 0 below 0, a parabola to ``z`` at ``2 z``, and ``z`` beyond."""
+    span = x.span
+    twice = binary("*", 2, z, span)
+    run = binary("/", call("min", call("max", number(0.0, span), x), twice), twice, span)
+    back = binary("-", 1, run, span)
+    return binary("*", binary("-", 1, binary("*", back, back, span), span), z, span)
+
+
+def _upper_limit(x: ast.Expression, limit: ast.Expression, z: ast.Expression) -> ast.Expression:
+    start = binary("-", limit, z, x.span)
+    return binary("+", call("min", x, start), _smooth_end(binary("-", x, start, x.span), z), x.span)
+
+
+def _lower_limit(x: ast.Expression, limit: ast.Expression, z: ast.Expression) -> ast.Expression:
+    start = binary("+", limit, z, x.span)
+    return binary("-", call("max", x, start), _smooth_end(binary("-", start, x, x.span), z), x.span)
+
+
 LTSPICE: dict[tuple[str, int], Rewrite] = {
     **_SHARED,
+    ("uplim", 3): _upper_limit,
+    ("dnlim", 3): _lower_limit,
     ("if", 3): lambda c, a, b: choose(truth(c), a, b),
     ("limit", 3): _middle,
     ("u", 1): _step,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from netc.diagnostics import Span
 
 BLANKS = " \t\f\v\r\n"
+XOR = "\N{XOR}"
+"""Stands for LTspice's ``^`` in the text that the grammar reads, where ``^`` is a power."""
 
 COMMENT = re.compile(r";|//|(?:(?<=[\s,])|^)\$")
 """A comment runs to the end of the line from ; or // anywhere, and from $ at the start or after a blank or comma."""

@@ -11,7 +11,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from netc.parse.lines import BLANKS
 
 _NOT_YET = {
-    **dict.fromkeys(("laplace", "freq"), "build the transfer function of R, C and controlled sources"),
+    **dict.fromkeys(("laplace", "freq", "chebyshev"), "build the transfer function of R, C and controlled sources"),
     **dict.fromkeys(
         ("trnoise", "trrandom"), "a random waveform has no reference to compare with: write a PWL of your own samples"
     ),
@@ -19,6 +19,9 @@ _NOT_YET = {
     **dict.fromkeys(("and", "nand", "or", "nor"), "write the logic as an expression: value={...}"),
 }
 _FORM = re.compile(rf"[viegfh]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")
+_RANDOM = re.compile(r"[vi]\S*[ \t].*?(?<=[\s)])(trnoise|trrandom|external)[ \t]*\(")
+_TRANSFER = re.compile(r"[eg]\S*[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+(laplace)[ \t]*=")
+_LOAD = re.compile(r"i\S*[ \t].*[ \t](load)[ \t]*$")
 _FILE = re.compile(r"[vi]\S*[ \t].*\bpwl[ \t]*\(?[ \t]*(file)[ \t]*=")
 _SPACED = re.compile(
     r"(?:^|[\s=({,'+*/-])([0-9.]+(?:e[+-]?[0-9]+)?)[ \t]+"
@@ -76,11 +79,15 @@ def explain(error: UnexpectedInput, text: str) -> Problem:
     else:
         start, found, allowed = len(text), "", ()
     expected = set(allowed)
-    unsupported = _FORM.match(text)
+    unsupported = _FORM.match(text) or _RANDOM.match(text) or _TRANSFER.match(text)
     if unsupported:
         word = unsupported[1]
         hint = _NOT_YET[word]
         return Problem(f"{word.upper()} is not supported yet", unsupported.start(1), len(word), hint)
+    load = _LOAD.match(text)
+    if load:
+        hint = "give the current by an expression: B1 a b I=..., which ends where the voltage does"
+        return Problem("LTspice's load is not supported yet", load.start(1), 4, hint)
     file = _FILE.match(text)
     if file:
         return Problem("file= of PWL is not supported yet", file.start(1), 4, "write the points out: PWL(t1 v1 t2 v2)")

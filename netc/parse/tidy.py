@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from netc.diagnostics import Diagnostics
 from netc.parse.dialects import HSPICE, LTSPICE, NGSPICE, PSPICE, Dialect
-from netc.parse.lines import LogicalLine
+from netc.parse.lines import XOR, LogicalLine
 
 _KIND = re.compile(r"[efgh]\S*\s+\S+\s+\S+\s+(vcvs|vccs|ccvs|cccs)(?=\s)")
 _TRAN_OP = re.compile(r"\.tran(/op)(?=\s)")
+_TOLERANCE = re.compile(r"(?<=[\s(,])(dev|lot)(/\w+)*\s*=?\s*[0-9.]+(e[-+]?[0-9]+)?\w*%?")
+_UNEQUAL = re.compile(r"\.params?\s+[a-z_]\w*(\s)\s*(?=\S)")
+_CLAUSE = re.compile(r"\b(?:from|to|at|val|td|rise|fall|cross)(\s)\s*(?=[^=\s])")
 
 
 def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> LogicalLine:
@@ -24,6 +27,16 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
     if line.text.startswith(".param") and "," in line.text:
         for offset in _commas(line.text):
             line = _blank(line, offset, offset + 1)
+    if dialect is PSPICE and line.text.startswith(".model"):
+        for tolerance in _TOLERANCE.finditer(line.text):
+            diagnostics.note("the tolerance is not drawn: the value is nominal", line.span(*_reach(tolerance.span())))
+            line = _blank(line, *tolerance.span())
+    if line.text.startswith(".param") and "=" not in line.text:
+        line = _equated(line, _UNEQUAL)
+    elif line.text.startswith(".meas"):
+        line = _equated(line, _CLAUSE)
+    if dialect is LTSPICE and "^" in line.text:
+        line = replace(line, text=line.text.replace("^", XOR))
     if dialect is LTSPICE and line.text.count("(") > line.text.count(")"):
         closed = _closed(line)
         if closed is not None:
@@ -35,6 +48,18 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
 def _blank(line: LogicalLine, start: int, end: int) -> LogicalLine:
     gap = " " * (end - start)
     return replace(line, text=line.text[:start] + gap + line.text[end:], raw=line.raw[:start] + gap + line.raw[end:])
+
+
+def _reach(ends: tuple[int, int]) -> tuple[int, int]:
+    return ends[0], ends[1] - ends[0]
+
+
+def _equated(line: LogicalLine, missing: re.Pattern[str]) -> LogicalLine:
+    """Put an equals sign where the pattern's group, a blank, stands for one."""
+    text = line.text
+    for found in missing.finditer(text):
+        text = text[: found.start(1)] + "=" + text[found.end(1) :]
+    return replace(line, text=text)
 
 
 def _commas(text: str) -> list[int]:

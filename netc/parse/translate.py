@@ -13,6 +13,7 @@ from netc.parse import ast
 from netc.parse.build import binary, map_expressions, number, rebuild
 from netc.parse.dialects import Dialect
 from netc.parse.foreign import clamped_table
+from netc.parse.ltspice_sources import rising, with_cycles
 
 _STEPS = 1000  # of a transient that says nothing of its step
 _SWITCHES = {"vswitch": ("sw", "v"), "iswitch": ("csw", "i")}
@@ -22,7 +23,13 @@ def translate(
     cards: Sequence[ast.Card], dialect: Dialect, sources: dict[str, Sequence[str]], diagnostics: Diagnostics
 ) -> list[ast.Card]:
     """Return ``cards`` with ngspice's meaning; ``sources`` are the lines of all files, for signs that numbers lost."""
-    translation = _Translation(dialect, sources, diagnostics, _functions(cards), _parameters(cards))
+    starting = any(
+        isinstance(argument, ast.Name) and argument.name == "startup"
+        for card in every(cards)
+        if isinstance(card, ast.Tran) and dialect.name == "ltspice"
+        for argument in card.arguments
+    )
+    translation = _Translation(dialect, sources, diagnostics, _functions(cards), _parameters(cards), starting)
     translated = translation.cards(cards)
     if dialect.temperature is not None and cards:
         span = cards[0].span
@@ -96,12 +103,14 @@ class _Translation:
         diagnostics: Diagnostics,
         functions: frozenset[str],
         parameters: frozenset[str],
+        starting: bool = False,
     ) -> None:
         self.dialect = dialect
         self.sources = sources
         self.diagnostics = diagnostics
         self.functions = functions
         self.parameters = parameters
+        self.starting = starting  # whether sources rise from 0 at the start
 
     # ------------------------------------------------------------------ expressions
 
@@ -115,7 +124,7 @@ class _Translation:
         match node:
             case ast.Call() if node.function not in self.functions:
                 count = len(node.arguments)
-                if node.function == "table" and count >= 5 and count % 2 and self.dialect.functions:
+                if node.function in self.dialect.tables and count >= 5 and count % 2:
                     return clamped_table(*node.arguments)
                 rewrite = self.dialect.functions.get((node.function, count))
                 return rewrite(*node.arguments) if rewrite else node
@@ -186,11 +195,11 @@ class _Translation:
             case ast.Model() if card.type in _SWITCHES:
                 yield _switch(card)
             case ast.Passive() if self.dialect.source_settings and card.kind in "CL":
-                yield from _with_parasitics(card)
+                yield from _with_parasitics(_of_own_voltage(card) if card.charge else card)
             case ast.BehaviouralSource() if self.dialect.behavioural_settings:
                 yield from _with_parasitics(card)
             case ast.IndependentSource() if self.dialect.source_settings:
-                yield from _with_parasitics(self._relative_times(card))
+                yield from self._source(card)
             case _:
                 yield card
 
@@ -198,9 +207,11 @@ class _Translation:
         """Give the step that LTspice and PSpice choose themselves."""
         words = [a.name for a in card.arguments if isinstance(a, ast.Name)]
         uic = card.uic or "skipbp" in words
-        values = tuple(a for a in card.arguments if not (isinstance(a, ast.Name) and a.name in _MODIFIERS))
+        values = tuple(
+            a for a in card.arguments if not (isinstance(a, ast.Name) and a.name in self.dialect.run_modifiers)
+        )
         for word in words:
-            if word in ("startup", "steady"):
+            if word == "steady":
                 self.diagnostics.error(
                     f"'{word}' of .tran is not supported", card.span, "write the start as sources do"
                 )
@@ -211,6 +222,17 @@ class _Translation:
             step = longest if longest is not None else binary("/", values[1], _STEPS, values[1].span)
             values = (step, *values[1:])
         return replace(card, arguments=values, uic=uic)
+
+    def _source(self, card: ast.IndependentSource) -> Iterator[ast.Card]:
+        """Write LTspice's additions to a source as ngspice has them."""
+        card = self._relative_times(card)
+        if self.starting:
+            card = rising(card, self.diagnostics)
+        for part in _with_parasitics(card):
+            if isinstance(part, ast.IndependentSource):
+                yield from with_cycles(part, self.diagnostics)
+            else:
+                yield part
 
     def _relative_times(self, card: ast.IndependentSource) -> ast.IndependentSource:
         """Add up the times of a PWL that are written with a plus: they count from the time before."""
@@ -231,7 +253,13 @@ class _Translation:
         return lines[node.span.line - 1][node.span.column - 1 : node.span.column] == "+"
 
 
-_MODIFIERS = frozenset({"skipbp", "startup", "steady", "nodiscard", "step"})
+def _of_own_voltage(card: ast.Passive) -> ast.Passive:
+    """Write the ``x`` in a charge, the capacitor's own voltage, as ``v(a,b)``."""
+
+    def change(node: ast.Expression) -> ast.Expression:
+        return ast.Voltage(*card.nodes, node.span) if isinstance(node, ast.Name) and node.name == "x" else node
+
+    return card if card.value is None else replace(card, value=rebuild(card.value, change))
 
 
 def _switch(card: ast.Model) -> ast.Model:

@@ -21,7 +21,7 @@ from netc.parse.translate import every, rewritten
 _INTEGRALS = frozenset({"idt", "sdt"})
 _UNKNOWN = frozenset({"delay", "absdelay", "idtmod"})
 _FORBIDDEN = set("\\;$\"'`")
-_NETC = Dialect("netc", functions=NETC)
+_NETC = Dialect("netc", tables=frozenset({"table"}), functions=NETC)
 
 
 def write_deck(deck: ast.Deck, *, leave_out: Container[type] = ()) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netc.diagnostics import NetcError, Severity
-from netc.parse import ast, dump, parse_deck, parse_text
+from netc.parse import ast, dump, parse_deck, parse_text, write_deck
 from netc.parse.dispatch import CARDS
 from netc.parse.dump import show
 
@@ -205,11 +205,43 @@ def test_macro_is_a_subcircuit() -> None:
     assert dump(parse_text("t\n.macro s a\nR1 a 0 1\n.eom\n")) == dump(parse_text("t\n.subckt s a\nR1 a 0 1\n.ends\n"))
 
 
-def test_control_block_that_would_change_the_circuit_warns() -> None:
-    deck = parse_text("t\nR1 a 0 1\n.control\nalter r1=5\nforeach x 1 2\ntran 1u 1m\nend\n.endc\n")
-    said = messages(deck)
+@pytest.mark.parametrize(
+    "command", ["altermod q1 bf=3", "alter r1=$x", "alter r1 = 2*k", "alter @m1[w]=1u", "alter r9=1"]
+)
+def test_control_block_that_would_change_the_circuit_is_refused(command) -> None:
+    text = f"t\nR1 a 0 1\n.control\n{command}\nforeach x 1 2\ntran 1u 1m\nend\n.endc\n"
+    with pytest.raises(NetcError, match="is not supported") as caught:
+        parse_text(text)
+    assert [d.span.line for d in caught.value.diagnostics] == [4]
+
+
+def test_lenient_leaves_the_circuit_as_it_is() -> None:
+    text = "t\nR1 a 0 1\n.control\nalter r1=$x\nforeach x 1 2\ntran 1u 1m\nend\n.endc\n"
+    said = messages(parse_text(text, lenient=True))
     assert any("alter is not carried out" in message for message in said)
     assert any("in a loop" in message for message in said)
+
+
+@pytest.mark.parametrize(
+    "command, line",
+    [
+        ("alter r1=5", "R1 a 0 5"),
+        ("alter R1 5k", "R1 a 0 5k"),
+        ("alter @r1[resistance] = 5", "R1 a 0 5"),
+        ("alter @v1[dc] = 3", "V1 a 0 3"),
+        ("alter v1 dc 3", "V1 a 0 3"),
+        ("alter @v1[pulse] = [ 0 1 2u ]", "V1 a 0 1 pulse(0 1 2u)"),
+        ("alterparam p = 5\nreset", ".param p=5"),
+        ("alterparam p = 5", ".param p=1"),
+        ("alter r1=5\nreset", "R1 a 0 1"),
+        ("tran 1u 1m\nalter r1=5", "R1 a 0 1"),
+    ],
+)
+def test_a_control_block_changes_the_circuit_of_its_first_analysis(command, line) -> None:
+    body = {"r": "R1 a 0 1", "v": "V1 a 0 1", ".": ".param p=1"}
+    text = "t\n" + "\n".join(body.values()) + f"\n.control\n{command}\ntran 1u 1m\n.endc\n"
+    expected = "t\n" + "\n".join({**body, line[0].lower(): line}.values()) + "\n.tran 1u 1m\n"
+    assert write_deck(parse_text(text)) == write_deck(parse_text(expected))
 
 
 # ------------------------------------------------------------------ includes

@@ -174,14 +174,13 @@ def test_hspice_hides_local_parameters() -> None:
 
 
 REFUSED = {
-    ("ltspice", "B1 a 0 v=2^3"): "a power is written **",
     ("pspice", "B1 a 0 v=if(v(a)>1 ^ v(b)>2, 1, 2)"): None,
     ("pspice", "B1 a 0 v=(v(a)>1) ^ (v(b)>2)"): "exclusive or",
     ("ngspice", "B1 a 0 v=v(a)>1 & v(b)>2"): "--dialect ltspice or pspice",
     ("ngspice", ".unprot"): "--dialect hspice",
     ("ltspice", ".ic I(L9)=2"): "no inductor 'l9'",
     ("ngspice", ".ic I(L9)=2"): "only voltages can be set here",
-    ("ltspice", ".tran 0 1 0 1m startup"): "",
+    ("ltspice", ".tran 0 1 0 1m steady"): "",
 }
 
 
