@@ -15,6 +15,8 @@ from netc.parse.dialects import Dialect
 from netc.parse.foreign import clamped_table
 from netc.parse.ltspice_sources import rising, with_cycles
 
+Assignments = tuple[tuple[str, ast.Expression], ...]
+
 _STEPS = 1000  # of a transient that says nothing of its step
 _SWITCHES = {"vswitch": ("sw", "v"), "iswitch": ("csw", "i")}
 
@@ -30,13 +32,13 @@ def translate(
         for argument in card.arguments
     )
     translation = _Translation(dialect, sources, diagnostics, _functions(cards), _parameters(cards), starting)
+    if dialect.name == "hspice":
+        cards = _with_hidden(cards, diagnostics)
     translated = translation.cards(cards)
     if dialect.temperature is not None and cards:
         span = cards[0].span
         value = number(dialect.temperature, span)
         translated.insert(0, ast.Options((("temp", value), ("tnom", value)), span))
-    if dialect.name == "hspice":
-        _check_hidden(cards, diagnostics)
     return translated
 
 
@@ -76,21 +78,57 @@ def _parameters(cards: Iterable[ast.Card]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _check_hidden(cards: Sequence[ast.Card], diagnostics: Diagnostics) -> None:
-    """Refuse subcircuits whose parameters a global one of the same name hides, as HSPICE's default is."""
+def _with_hidden(cards: Sequence[ast.Card], diagnostics: Diagnostics) -> Sequence[ast.Card]:
+    """Leave out parameters of subcircuits that a global one of the same name hides, as HSPICE's default is."""
     options = [name for card in cards if isinstance(card, ast.Options) for name, _ in card.settings]
     if "parhier" in options:
-        return
-    everywhere = {name for card in cards if isinstance(card, ast.Param) for name, _ in card.assignments}
+        return cards
+    everywhere = {
+        name
+        for card in ast.Deck("", "", tuple(cards), {}).walk()
+        if isinstance(card, ast.Param)
+        for name, _ in card.assignments
+    }
+    hidden: set[tuple[str, str]] = set()
+
+    def keep(pairs: Assignments) -> Assignments:
+        return tuple(pair for pair in pairs if pair[0] not in everywhere)
+
+    def body(inner: Iterable[ast.Card]) -> Iterator[ast.Card]:
+        for card in inner:
+            if isinstance(card, ast.Param):
+                yield replace(card, assignments=keep(card.assignments))
+            elif isinstance(card, ast.Instance):
+                yield replace(card, parameters=keep(card.parameters))
+            elif isinstance(card, ast.Subcircuit):
+                yield replace(card, parameters=keep(card.parameters), cards=tuple(body(card.cards)))
+            else:
+                yield card
+
     for card in every(cards):
         if isinstance(card, ast.Subcircuit):
-            own = {*(name for name, _ in card.parameters), *_parameters(card.cards)}
-            for name in sorted(own & everywhere):
-                diagnostics.error(
-                    f"HSPICE takes {name!r} of the whole deck in the place of {card.name!r}'s own parameter",
-                    card.span,
-                    "give one of the two another name, or add .option parhier=local",
-                )
+            own = [*card.parameters, *(p for c in card.cards if isinstance(c, ast.Param) for p in c.assignments)]
+            for name, _ in own:
+                if name in everywhere and (card.name, name) not in hidden:
+                    hidden.add((card.name, name))
+                    diagnostics.warning(
+                        f"HSPICE takes '{name}' of the whole deck in the place of '{card.name}'s own parameter",
+                        card.span,
+                        "give one of the two another name, or add .option parhier=local",
+                    )
+    if not hidden:
+        return cards
+
+    def top(inner: Iterable[ast.Card]) -> Iterator[ast.Card]:
+        for card in inner:
+            if isinstance(card, ast.Include):
+                yield replace(card, cards=tuple(top(card.cards)))
+            elif isinstance(card, ast.Subcircuit | ast.Instance):
+                yield from body([card])
+            else:
+                yield card
+
+    return list(top(cards))
 
 
 class _Translation:

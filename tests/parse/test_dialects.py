@@ -168,9 +168,12 @@ def test_hspice_has_parameters_in_conditions() -> None:
 
 def test_hspice_hides_local_parameters() -> None:
     text = ".param w=1\n.subckt s a w=2\nR1 a 0 'w'\n.ends\nX1 b s\n"
-    with pytest.raises(NetcError, match="parhier"):
-        parse_text(f"t\n{text}", dialect="hspice")
-    assert parse_text(f"t\n{text}.option parhier=local\n", dialect="hspice").cards
+    text += "X2 b t\n.subckt t a\n.param w=3\nR1 a 0 'w'\n.ends\nX3 b s w=4\nV1 b 0 1\n"
+    for option, expected in ("", [1, 1, 1]), (".option parhier=local\n", [2, 3, 4]):
+        deck = parse_text(f"t\n{text}{option}", dialect="hspice")
+        circuit = elaborate(deck)
+        assert [circuit.number(b.values[0]) for b in circuit.branches if b.values and "r1" in b.name] == expected
+        assert bool(deck.diagnostics) == (not option)
 
 
 REFUSED = {
