@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from netc.emit import support
 from netc.emit.schedule import schedule
-from netc.ir.nodes import Expr, State, postorder
+from netc.ir.nodes import Expr, Input, State, postorder
 from netc.ir.program import Program
 from netc.kernels import library
 from netc.kernels.call import Loss, Reads, Trajectories, scored
@@ -133,9 +133,19 @@ class Kernel:
         return self.classify(module, inputs, labels, steps, dt, logit_scale)[0]
 
     def classify(
-        self, module: Any, inputs: Any, labels: Tensor, steps: int, dt: float, logit_scale: float
+        self,
+        module: Any,
+        inputs: Any,
+        labels: Tensor,
+        steps: int,
+        dt: float,
+        logit_scale: float,
+        watch: Callable[[Tensor], None] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return :meth:`loss` and, without gradients, the mean log-probabilities ``(batch, classes)``."""
+        """Return :meth:`loss` and, without gradients, the mean log-probabilities ``(batch, classes)``.
+
+        ``watch`` is given each value ``(batch, lanes)`` that inputs drive and gradients flow to, to hook on to.
+        """
         loop = self._loops.get("sampled")
         if loop is None or loop.outputs is None:
             raise Unsupported("its outputs do not depend on its inputs")
@@ -149,6 +159,9 @@ class Kernel:
             return self._classify_signals(loop, outside, histories, labels, logit_scale)
         variant, reads = self._reads("sampled", outside, histories, loss=True)
         compiled = variant.loops["sampled"]
+        for expr, value in zip(loop.samples, reads.samples, strict=True):
+            if watch is not None and value.requires_grad and not isinstance(expr, Input):
+                watch(value)
         tensors = reads.tensors()
         needs = [t.requires_grad and torch.is_grad_enabled() for t in tensors]
         moving = [t for t, need in zip(tensors, needs, strict=True) if need]

@@ -78,6 +78,10 @@ class Compilation(Protocol):
         """What was emitted."""
 
     @property
+    def circuit(self) -> Any:
+        """The flat circuit, an ``elaborate.circuit.Circuit``."""
+
+    @property
     def continuous(self) -> Program:
         """The program with the circuit's own derivatives, whatever the integrator."""
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from netc.diagnostics import NetcError
 from netc.ir.program import Program
 from netc.kernels import Kernel, build, library
 from netc.kernels.circuit import kernel_for
@@ -21,8 +22,9 @@ from netc.training import memory
 from netc.training.activity import Counter, Counts, count, with_counters
 from netc.training.contract import CircuitModule, State
 from netc.training.options import TrainingOptions
+from netc.training.penalties import Penalties
 from netc.training.timing import Steps
-from netc.training.unroll import mean_log_probabilities, negative_log_likelihood
+from netc.training.unroll import log_probabilities_and_means, mean_log_probabilities, negative_log_likelihood
 
 _SCORED_AT_ONCE = 200  # time steps
 _WHOLE_BLOCKS = 10  # a multiple of the steps of any compiled block
@@ -38,8 +40,12 @@ class Engine(Protocol):
 
     name: str
 
-    def learn(self, samples: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss, differentiable, and the mean log-probabilities ``(batch, classes)``."""
+    def learn(self, samples: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the loss, differentiable, and the mean log-probabilities ``(batch, classes)``.
+
+        With ``weights`` of penalties the gradient of the loss is that with their terms, whether they are in its value
+        or not.
+        """
 
     def scores(self, samples: Tensor) -> Tensor:
         """Return the mean log-probabilities ``(batch, classes)`` without gradients."""
@@ -60,6 +66,7 @@ class TorchEngine:
         compiled: whether blocks of steps are compiled by ``torch.compile``.
         chunk: time steps after which the backward pass finds a state that is kept, and recomputes from there; 0: it
             finds all that it needs.
+        penalised: what penalties weigh.
     """
 
     module: CircuitModule
@@ -68,13 +75,25 @@ class TorchEngine:
     batch: int = 0
     compiled: bool = False
     chunk: int = 0
+    penalised: tuple[str, ...] = ()
     name: str = "torch"
 
-    def learn(self, samples: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def learn(self, samples: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
         with self._mode():
-            scores = self._scores(samples, 0)
-        return negative_log_likelihood(scores, labels), scores.detach()
+            if weights is None:
+                scores = self._scores(samples, 0)
+                return negative_log_likelihood(scores, labels), scores.detach()
+            scores, means = log_probabilities_and_means(
+                self.module,
+                samples,
+                steps=self.steps.count,
+                dt=self.steps.dt,
+                logit_scale=self.logit_scale,
+                signals=self.penalised,
+            )
+        loss = negative_log_likelihood(scores, labels) + (means * weights).sum(dim=1).mean()
+        return loss, scores.detach()
 
     def scores(self, samples: Tensor) -> Tensor:
         """See :class:`Engine`; keeps voltages of a few steps only."""
@@ -124,12 +143,29 @@ class KernelEngine:
     logit_scale: float
     build: Callable[[Program], Kernel | None]  # a kernel of a program that counts beside the circuit
     clip_sample: float | None = None
+    weighed: Kernel | None = None  # with penalties, to learn by
     name: str = "cpp"
     _counting: tuple[tuple[tuple[str, ...], float], Counter | None, Kernel | None] | None = None
 
-    def learn(self, samples: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def learn(self, samples: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
-        return self.kernel.classify(self.module, samples, labels, self.steps.count, self.steps.dt, self.logit_scale)
+        watch = self._clip if self.clip_sample is not None else None
+        steps = self.steps
+        if weights is None or self.weighed is None:
+            return self.kernel.classify(self.module, samples, labels, steps.count, steps.dt, self.logit_scale, watch)
+        given = torch.cat([samples, weights], dim=1)
+        return self.weighed.classify(self.module, given, labels, steps.count, steps.dt, self.logit_scale, watch)
+
+    def _clip(self, value: Tensor) -> None:
+        """Have the gradient of each sample by what its inputs drive clipped."""
+        factor = self.clip_sample or 0.0
+
+        def clipped(gradient: Tensor) -> Tensor:
+            norms = gradient.norm(dim=1, keepdim=True)
+            allowed: Tensor = factor * norms.median() / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+            return gradient * allowed.clamp(max=1)
+
+        value.register_hook(clipped)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def scores(self, samples: Tensor) -> Tensor:
         """See :class:`Engine`."""
@@ -203,6 +239,7 @@ def choose(
     steps: Steps,
     notify: Callable[[str], None],
     samples: int = 0,
+    penalties: Penalties | None = None,
 ) -> Engine:
     """Return the engine ``options.backend`` asks for; ``auto`` takes the kernel where there can be one.
 
@@ -226,7 +263,16 @@ def choose(
         def counting(extended: Program) -> Kernel | None:
             return build(extended, options.torch_dtype, notify=notify, disable=options.kernel_passes, gradients=False)
 
-        return KernelEngine(module, kernel, steps, options.logit_scale, counting, options.clip_sample)
+        engine = KernelEngine(module, kernel, steps, options.logit_scale, counting, options.clip_sample)
+        if penalties is not None and penalties.terms:
+            if "loss_fusion" in options.kernel_passes:
+                raise NetcError("penalties are part of the fused loss", hint="leave loss_fusion on, or --backend torch")
+            engine.weighed = build(penalties.weighed, options.torch_dtype, notify=notify, disable=options.kernel_passes)
+            if engine.weighed is None:
+                raise NetcError("there is no fused kernel with these penalties", hint="pass --backend torch")
+        return engine
+    if options.clip_sample is not None:
+        raise NetcError("--clip-sample is done in the fused kernel", hint="leave it out, or use --clip-layer")
     batch = max(1, min(options.batch, samples))
     lanes = sum(state.size for state in program.states)
     worth_it = pays_to_compile(lanes, steps, batch, options.epochs * math.ceil(samples / batch))
@@ -235,7 +281,8 @@ def choose(
         worth_it = False
     elif worth_it:
         notify("torch.compile makes blocks of steps of the PyTorch module at the first update, which takes a while")
-    return TorchEngine(module, steps, options.logit_scale, batch, compiled=worth_it)
+    signals = penalties.signals if penalties is not None else ()
+    return TorchEngine(module, steps, options.logit_scale, batch, compiled=worth_it, penalised=signals)
 
 
 def pays_to_compile(lanes: int, steps: Steps, batch: int, updates: int) -> bool:

@@ -22,6 +22,7 @@ from netc.training.adam import Adam
 from netc.training.contract import CircuitModule
 from netc.training.engines import Engine
 from netc.training.options import TrainingOptions
+from netc.training.penalties import Penalties
 from netc.training.timing import Steps
 from netc.training.unroll import negative_log_likelihood
 
@@ -34,6 +35,7 @@ class Sums:
     correct: int = 0
     seen: int = 0
     gradient_norm: float = 0.0
+    energy: float = 0.0
     seconds: float = 0.0
 
     def to_plain(self) -> dict[str, float]:
@@ -87,6 +89,7 @@ class Session:
         options: TrainingOptions,
         steps: Steps,
         nodes: tuple[str, ...],
+        penalties: Penalties | None = None,
     ) -> None:
         """``engine`` runs the circuit with the values of ``module``; ``nodes`` are the membranes whose spikes count."""
         self.module = module
@@ -94,6 +97,7 @@ class Session:
         self.options = options
         self.steps = steps
         self.nodes = nodes
+        self.penalties = penalties
         self.device = torch.device(options.device)
         self.train_x, self.test_x = dataset.train_x, dataset.test_x
         self.train_y, self.test_y = torch.from_numpy(dataset.train_y), torch.from_numpy(dataset.test_y)
@@ -151,10 +155,19 @@ class Session:
         self.optimiser.learning_rate = options.learning_rate_at(done)
 
         self.optimiser.zero_grad()
-        loss, scores = self.engine.learn(samples, wanted)
+        weights = self.penalties.weights(samples) if self.penalties is not None and self.penalties.terms else None
+        loss, scores = self.engine.learn(samples, wanted, weights)
         if not math.isfinite(loss.item()):
             raise self._diverged(samples)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        total = loss
+        if self.penalties is not None and self.penalties.lines:
+            joules = self.penalties.feature_energy(self.module, samples)
+            at.sums.energy += joules.item() * len(labels)
+            total = loss + options.energy_weight * joules.to(loss.dtype)
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self.penalties is not None and weights is not None and weights.grad is not None:
+            self.penalties.learnt(weights.grad)
+            at.sums.energy += self.penalties.energy * len(labels)
         norm = clip(list(self.module.parameters()), options.clip_gradient, options.clip_layer)
         if not math.isfinite(norm):
             raise NetcError(
@@ -198,6 +211,7 @@ class Session:
             "learning_rate": self.optimiser.learning_rate,
             "gradient_norm": at.sums.gradient_norm / self.batches,
             "at_bounds": self.share_at_bounds(),
+            "energy": at.sums.energy / at.sums.seen if options.energy_weight else None,
             "samples": at.sums.seen,
             "seconds": at.sums.seconds,
         }
@@ -272,6 +286,7 @@ class Session:
             "sums": at.sums.to_plain(),
             "history": at.history,
             "seconds": at.seconds,
+            "penalties": self.penalties.state() if self.penalties is not None else {},
             "best": at.best.to_plain() if at.best is not None else None,
         }
 
@@ -286,6 +301,8 @@ class Session:
             self.optimiser.load_state_dict(state["optimiser"])
             torch.set_rng_state(state["random"])
             best = state.get("best")
+            if self.penalties is not None:
+                self.penalties.restore(state["penalties"])
             self.position = Position(
                 epoch=int(state["epoch"]),
                 batch=int(state["batch"]),

@@ -15,12 +15,15 @@ from netc.cache import DeckCache
 from netc.data import Dataset
 from netc.diagnostics import NetcError
 from netc.discretise import INTEGRATORS
+from netc.emit import emit_torch
+from netc.runtime.load import instantiate
 from netc.training import checkpoint, memory, timing
 from netc.training.activity import hidden_mean
 from netc.training.contract import CircuitModule, Compilation, check_runnable, check_trainable, membranes
 from netc.training.engines import TorchEngine, choose
 from netc.training.interruption import StopRequest, TrainingInterrupted
 from netc.training.options import FREE_ON_RESUME, TrainingOptions
+from netc.training.penalties import penalties
 from netc.training.progress import Reporter
 from netc.training.result import TrainingResult
 from netc.training.run_folder import CONFIG, DECK, RESULT, VERSIONS, RunFolder, deck_digest, versions
@@ -186,8 +189,14 @@ def _session(
     check(module, dataset)
     nodes = membranes(module, options.activity_nodes)
     steps = timing.resolve(program.timing, options)
-    engine = choose(program, module, options, steps, notify, len(dataset.train_y))
-    return Session(module, engine, dataset, options, steps, nodes)
+    circuit = compilation.circuit if options.energy_weight else None
+    found = penalties(program, circuit, options, steps, nodes)
+    if found is not None:
+        with_more: Any = instantiate(emit_torch(found.observed), options.torch_dtype)  # what penalties read, besides
+        module = with_more
+        module.to(torch.device(options.device))
+    engine = choose(program, module, options, steps, notify, len(dataset.train_y), found)
+    return Session(module, engine, dataset, options, steps, nodes, found)
 
 
 def _stability(compilation: Compilation, options: TrainingOptions, dt: float) -> list[str]:
@@ -344,7 +353,7 @@ def _restored(
     if warning:
         reporter.say(f"warning: {warning}")
     # nothing is held out: the training samples at hand need not be those of the training
-    options = replace(options, validation=0.0, patience=0, augment=())
+    options = replace(options, validation=0.0, patience=0, augment=(), spike_target=(), energy_weight=0.0)
     session = _session(compilation, dataset, options, check_runnable, reporter.say)
     session.restore(state)
     return session, state

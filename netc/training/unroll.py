@@ -9,6 +9,7 @@ the figure printed do not depend on the number of steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,6 +50,27 @@ def mean_log_probabilities(
         total = total + part
     result: Tensor = total / steps
     return result
+
+
+def log_probabilities_and_means(
+    module: CircuitModule, amplitudes: Tensor, *, steps: int, dt: float, logit_scale: float, signals: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Return :func:`mean_log_probabilities` and the means of other signals over steps 0 to the last but one.
+
+    Args:
+        module: the circuit.
+        amplitudes: ``(batch, FEATURES)`` in [0, 1].
+        steps: time steps.
+        dt: time step in seconds.
+        logit_scale: multiplies voltages before the softmax, 1/V.
+        signals: names of the others.
+
+    Returns:
+        ``(batch, len(OUTPUTS))`` and ``(batch, len(signals))``.
+    """
+    rows, _ = module(steps, dt, amplitudes, observe=(*module.OUTPUTS, *signals))
+    outputs, others = rows[1:, :, : len(module.OUTPUTS)], rows[:-1, :, len(module.OUTPUTS) :]
+    return torch.log_softmax(outputs * logit_scale, dim=-1).mean(0), others.mean(0)
 
 
 def _stretch(
