@@ -14,12 +14,12 @@ from netc.parse.card import parse_line
 from netc.parse.conditional import CONDITIONS, DEEPEST, OpenConditional, refuse_unconditional
 from netc.parse.control import ControlBlocks
 from netc.parse.dialects import DIALECTS, NGSPICE, Dialect, dialect_hint
-from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, UNSUPPORTED_ELEMENTS
+from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, SWEEPS, UNSUPPORTED_ELEMENTS
 from netc.parse.fast import FastReader
 from netc.parse.include import Includes
 from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
 from netc.parse.measure_cards import signals_in, without_analysis
-from netc.parse.models import resolve_models
+from netc.parse.models import Kinds, resolve_models
 from netc.parse.source import read_lines, split_lines
 from netc.parse.tidy import tidied
 from netc.parse.translate import translate
@@ -117,6 +117,8 @@ class _Reader:
         self.end: Span | None = None
         self.end_reported = False
         self.models: set[str] = set()
+        self.kinds = Kinds()
+        self.analyses: list[tuple[str, Span]] = []
         self.bodies = Bodies(self.diagnostics)
         self.words: bool = False  # whether some R, C or L has a word for a value
 
@@ -137,8 +139,10 @@ class _Reader:
         run = None if self.has_tran else self.control.tran()
         if run is not None:
             cards.append(run)
+        self._settle_analyses(beside=self.has_tran or run is not None)
         if self.models and self.words:
             cards = resolve_models(cards, frozenset(self.models))
+        cards = self.kinds.settled(cards, self.diagnostics)
         if self.dialect is not NGSPICE:
             cards = translate(cards, self.dialect, self.diagnostics.sources, self.diagnostics)
         others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
@@ -167,6 +171,9 @@ class _Reader:
                 if card is not None:
                     frames[-1].cards.append(card)
                     continue
+            if self.dialect.several_runs and line.text.startswith((".alter", ".data")):
+                self._several(line, lines)
+                continue
             if line.text == ".control" or line.text.startswith(".control "):
                 self.control.skip(line, lines)
                 continue
@@ -174,6 +181,19 @@ class _Reader:
         for frame in frames[:0:-1]:
             self._unclosed(frame)
         return frames[0].cards
+
+    def _several(self, line: LogicalLine, lines: Iterator[LogicalLine]) -> None:
+        """Pass over what makes one deck several runs: HSPICE's ``.alter`` to the end, ``.data`` to ``.enddata``."""
+        word = line.words[0]
+        message = "the runs after .alter are not supported" if word == ".alter" else ".data is not supported"
+        span = line.span(0, len(word))
+        if self.lenient:
+            self.diagnostics.warning(message + "; ignored", span)
+        else:
+            self.diagnostics.error(message + ": netc runs one circuit", span, "delete them, or pass --lenient")
+        for skipped in lines:
+            if skipped.words[0] == (".end" if word == ".alter" else ".enddata"):
+                break
 
     def _unclosed(self, frame: _Frame) -> None:
         if frame.condition is not None:
@@ -248,6 +268,8 @@ class _Reader:
             return
         self._after_end(line)
         cards = frames[-1].cards
+        if word == ".model" and self.dialect.kinds_of_models:
+            line = self.kinds.read(line)
         if word in CARDS:
             if CARDS[word] == "output" and line.words[1:2] in (["ac"], ["dc"], ["noise"], ["op"]):
                 self.diagnostics.warning(f"{word} of another analysis is ignored: netc runs transients", span)
@@ -270,11 +292,7 @@ class _Reader:
         elif word in HARMLESS or word in self.dialect.harmless:
             self.diagnostics.warning(f"{word} is ignored: it changes no waveform", span)
         elif word in ANALYSES:
-            message = f"the analysis {word} is not supported: netc runs transients"
-            if self.lenient:
-                self.diagnostics.warning(message + "; ignored", span)
-            else:
-                self.diagnostics.error(message, span, "delete the card, or pass --lenient to ignore it")
+            self.analyses.append((word, span))
         elif word in CONDITIONS:
             self._condition(line, word, span, frames)
         elif word == ".endc":
@@ -283,6 +301,15 @@ class _Reader:
             elsewhere = [name for name, dialect in DIALECTS.items() if word in dialect.harmless]
             hint = dialect_hint(*elsewhere) if elsewhere else "it is not ignored, because it may change the circuit"
             self.diagnostics.error(f"unknown card {word}", span, hint)
+
+    def _settle_analyses(self, *, beside: bool) -> None:
+        """Report analyses that are no transient; ``beside`` one, those that are runs of their own do no harm."""
+        for word, span in self.analyses:
+            message = f"the analysis {word} is not supported: netc runs transients"
+            if self.lenient or (beside and word not in SWEEPS):
+                self.diagnostics.warning(message + "; ignored", span)
+            else:
+                self.diagnostics.error(message, span, "delete the card, or pass --lenient to ignore it")
 
     def _measure(self, line: LogicalLine, span: Span, cards: list[ast.Card]) -> None:
         plain, analysis = without_analysis(line)

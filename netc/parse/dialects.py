@@ -40,6 +40,9 @@ class Dialect:
         run_modifiers: words at the end of ``.tran``, besides ``uic``.
         source_settings: keywords of sources that stand for elements beside them.
         behavioural_settings: the same of B sources.
+        gain_bounds: keywords of linear controlled sources that bound what they give.
+        kinds_of_models: whether ``.model`` may take over another model by ``ako:``.
+        several_runs: whether ``.alter`` and ``.data`` make one deck several runs.
         initial_currents: whether ``.ic`` may give currents of inductors.
         temperature: of circuit and models where the deck says none, degrees Celsius; ``None`` for 27.
         harmless: cards that change no waveform, besides those of ngspice.
@@ -62,6 +65,9 @@ class Dialect:
     run_modifiers: frozenset[str] = frozenset()
     source_settings: frozenset[str] = frozenset()
     behavioural_settings: frozenset[str] = frozenset()
+    gain_bounds: frozenset[str] = frozenset()
+    kinds_of_models: bool = False
+    several_runs: bool = False
     initial_currents: bool = False
     temperature: float | None = None
     harmless: frozenset[str] = frozenset()
@@ -92,6 +98,7 @@ LTSPICE = Dialect(
     free_steps=True,
     run_modifiers=frozenset({"startup", "steady", "nodiscard", "step"}),
     initial_currents=True,
+    kinds_of_models=True,
     source_settings=frozenset({"rser", "cpar"}),
     behavioural_settings=frozenset({"rpar", "cpar"}),
     harmless=frozenset({".backanno", ".wave", ".savebias", ".text"}),
@@ -109,6 +116,7 @@ PSPICE = Dialect(
     free_steps=True,
     run_modifiers=frozenset({"skipbp"}),
     initial_currents=True,
+    kinds_of_models=True,
     harmless=frozenset({".watch", ".alias", ".aliases", ".endalias", ".autoconverge", ".probe64"}),
 )
 
@@ -119,6 +127,8 @@ HSPICE = Dialect(
     functions=foreign.HSPICE,
     tables=frozenset({"table"}),
     free_conditions=True,
+    gain_bounds=frozenset({"max", "min"}),
+    several_runs=True,
     temperature=25.0,
     harmless=frozenset({".prot", ".unprot", ".protect", ".unprotect", ".graph"}),
 )

@@ -63,5 +63,8 @@ ANALYSES = frozenset(
 )
 """Analyses that are no transient; errors, or warnings where the user is lenient."""
 
+SWEEPS = frozenset({".step", ".mc", ".wcase"})
+"""Those of them that run the transient several times, with other values."""
+
 STARTS = sorted({*ELEMENTS.values(), *CARDS.values(), "subckt", "condition", "measure", "directive", "expression"})
 """All start rules of the grammar."""

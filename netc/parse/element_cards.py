@@ -9,6 +9,7 @@ from lark import Token
 
 from netc.diagnostics import Span
 from netc.parse import ast
+from netc.parse.build import binary, call
 from netc.parse.dialects import dialect_hint
 from netc.parse.expressions import ExpressionBuilder, node_name
 from netc.parse.numbers import read_plain
@@ -238,11 +239,20 @@ class ElementBuilder(ExpressionBuilder):
 
     # ------------------------------------------------------------------ controlled sources
 
-    def controlled(self, children: list[Any]) -> ast.ControlledSource:
-        """Build a linear E or G."""
+    def controlled(self, children: list[Any]) -> ast.ControlledSource | ast.BehaviouralSource:
+        """Build a linear E or G; one that HSPICE bounds by ``max=`` and ``min=`` is an expression."""
         kind, name, nodes, span = self._head(children)
         _, keywords = self._split(children[6:])
         control = (node_name(str(children[3])), node_name(str(children[4])))
+        bounds = [k for k in keywords if k.name in self.dialect.gain_bounds and k.value is not None]
+        if bounds:
+            value: ast.Expression = ast.Voltage(*control, self.span(children[3]))
+            value = binary("*", children[5], value, span)
+            for bound in sorted(bounds, key=lambda k: k.name):  # max first
+                assert bound.value is not None
+                value = call("min" if bound.name == "max" else "max", value, bound.value)
+            parameters = self._multiplied(kind, [k for k in keywords if k not in bounds])
+            return ast.BehaviouralSource(kind, name, nodes, "v" if kind == "E" else "i", value, span, parameters)
         return ast.ControlledSource(kind, name, nodes, control, children[5], span, self._multiplied(kind, keywords))
 
     def sensed(self, children: list[Any]) -> ast.ControlledSource:
@@ -312,6 +322,16 @@ class ElementBuilder(ExpressionBuilder):
             self.error("TABLE wants two or more pairs of x and y", self.span(children[3]), "(x1,y1) (x2,y2) ...")
         points = tuple(zip(values[::2], values[1::2], strict=False))
         return ast.TableSource(kind, name, nodes, children[4], points, span, self._multiplied(kind, keywords))
+
+    def piecewise(self, children: list[Any]) -> ast.TableSource:
+        """Build E or G with ``pwl(1)``: two nodes, then points; constant beyond them."""
+        items, keywords = self._split(children[5:])
+        if len(items) < 2 or any(item.word is None for item in items[:2]):
+            self.error("PWL(1) wants two nodes and then points", self.span(children[3]), "x1,y1 x2,y2 ...")
+            items = [*items, *items][:2] or [_Item("0", None, None, self.line.whole)] * 2
+        first, second = (node_name(str(item.word)) for item in items[:2])
+        voltage = ast.Voltage(first, second, items[0].span)
+        return self.table([*children[:4], voltage, *items[2:], *keywords])
 
     def control_table(self, children: list[Any]) -> ast.TableSource:
         """Build LTspice's E or G with two nodes and ``table=(x1,y1,x2,y2)``."""

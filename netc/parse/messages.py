@@ -21,6 +21,11 @@ _NOT_YET = {
 _FORM = re.compile(rf"[viegfh]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")
 _RANDOM = re.compile(r"[vi]\S*[ \t].*?(?<=[\s)])(trnoise|trrandom|external)[ \t]*\(")
 _TRANSFER = re.compile(r"[eg]\S*[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+(laplace)[ \t]*=")
+_SWEEP = re.compile(r"\.tran[ \t].*[ \t](sweep)[ \t]")
+_MEASUREMENT = re.compile(
+    r"\.meas\w*[ \t]+\S+[ \t]+(?!(?:param|min_at|max_at|min|max|avg|rms|pp|integral|integ|deriv|find|derivative|when"
+    r"|trig|targ)(?![^\s={'(]))([a-z]\w*)(?=\s)"
+)
 _LOAD = re.compile(r"i\S*[ \t].*[ \t](load)[ \t]*$")
 _FILE = re.compile(r"[vi]\S*[ \t].*\bpwl[ \t]*\(?[ \t]*(file)[ \t]*=")
 _SPACED = re.compile(
@@ -84,6 +89,12 @@ def explain(error: UnexpectedInput, text: str) -> Problem:
         word = unsupported[1]
         hint = _NOT_YET[word]
         return Problem(f"{word.upper()} is not supported yet", unsupported.start(1), len(word), hint)
+    sweep = _SWEEP.match(text)
+    if sweep:
+        return Problem("a sweep of .tran is not supported", sweep.start(1), 5, "netc runs one circuit: delete it")
+    kind = _MEASUREMENT.match(text)
+    if kind:
+        return Problem(f"there is no measurement '{kind[1]}'", kind.start(1), len(kind[1]), "such as avg, max or find")
     load = _LOAD.match(text)
     if load:
         hint = "give the current by an expression: B1 a b I=..., which ends where the voltage does"

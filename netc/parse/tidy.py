@@ -12,6 +12,7 @@ from netc.parse.lines import XOR, LogicalLine
 _KIND = re.compile(r"[efgh]\S*\s+\S+\s+\S+\s+(vcvs|vccs|ccvs|cccs)(?=\s)")
 _TRAN_OP = re.compile(r"\.tran(/op)(?=\s)")
 _TOLERANCE = re.compile(r"(?<=[\s(,])(dev|lot)(/\w+)*\s*=?\s*[0-9.]+(e[-+]?[0-9]+)?\w*%?")
+_REPEAT = re.compile(r"[vi].*\bpwl[\s(].*\s(r)(?=\s*\)?\s*$)")
 _UNEQUAL = re.compile(r"\.params?\s+[a-z_]\w*(\s)\s*(?=\S)")
 _CLAUSE = re.compile(r"\b(?:from|to|at|val|td|rise|fall|cross)(\s)\s*(?=[^=\s])")
 
@@ -31,6 +32,10 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
         for tolerance in _TOLERANCE.finditer(line.text):
             diagnostics.note("the tolerance is not drawn: the value is nominal", line.span(*_reach(tolerance.span())))
             line = _blank(line, *tolerance.span())
+    repeat = _REPEAT.match(line.text) if dialect is HSPICE else None
+    if repeat is not None:
+        end = repeat.end(1)
+        line = replace(line, text=line.text[:end] + "=0" + line.text[end:], raw=line.raw[:end] + "=0" + line.raw[end:])
     if line.text.startswith(".param") and "=" not in line.text:
         line = _equated(line, _UNEQUAL)
     elif line.text.startswith(".meas"):
