@@ -107,7 +107,7 @@ def command(
 ) -> None:
     """Fit the parameters of MODEL, a memristor's library, to measured I-V sweeps or pulse trains.
 
-    MODEL is a file with a two-pin subcircuit, or the name of one of netc's own models (vteam, yakopcic, knowm_mss, ...).
+    MODEL is a file with a two-pin subcircuit, or the name of one of netc's own models (vteam, yakopcic, ...).
     The last line of stdout is a JSON object with "nrmse" and "parameters".
 
     \b
@@ -159,6 +159,5 @@ def _show(result: FitResult) -> None:
     for name, p in result.parameters.items():
         error = f"{p.error:.2g}" if math.isfinite(p.error) else "-"
         say(f"{name:12}{p.value:14.6g}{error:>18}{p.start:14.6g}" + (f"  {p.remark}" if p.remark else ""))
-    say(
-        f"NRMSE {100 * result.nrmse:.3g} %, before {100 * result.start_nrmse:.3g} %; the time step adds {100 * result.step_error:.2g} %"
-    )
+    before, now, step = (100 * share for share in (result.start_nrmse, result.nrmse, result.step_error))
+    say(f"NRMSE {now:.3g} %, before {before:.3g} %; the time step adds {step:.2g} %")
