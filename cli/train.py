@@ -44,7 +44,12 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
     show_default=True,
     help="How the rate falls over the epochs.",
 )
-@click.option("--lr-final", "learning_rate_final", type=float, help="Rate at the end.  [cosine 0, exponential a hundredth of --lr]")
+@click.option(
+    "--lr-final",
+    "learning_rate_final",
+    type=float,
+    help="Rate at the end.  [cosine 0, exponential a hundredth of --lr]",
+)
 @click.option("--warmup", type=float, default=0.0, show_default=True, help="Epochs in which the rate rises from 0.")
 @click.option("--steps", type=int, help="Time steps per sample.  [the deck's]")
 @click.option("--dt", type=Quantity("s"), help="Time step.  [the deck's]")
