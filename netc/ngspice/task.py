@@ -1,38 +1,54 @@
 """The error of the task: samples of a data set through the whole network, in netc and in ngspice.
 
-A feature scales the waveform of the source it drives.  For ngspice that source is moved to a node of its own and a
-controlled source with the sample's amplitude as gain takes its place; everything else runs as the author wrote it.
+A feature multiplies what its source gives.  The gain of a linear source, or the value of a constant one, is multiplied
+on its own line.  Any other source is moved to a node of its own, and a controlled source with the sample's amplitude as
+gain takes its place.  Everything else runs as the author wrote it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from netc.diagnostics import NetcError
 from netc.ir.program import Timing
 from netc.ngspice.bridge import DEFAULT_TIMEOUT, run
-from netc.ngspice.compare import HYSTERESIS, spike_times
+from netc.ngspice.compare import HYSTERESIS, signal_scale, spike_times
 from netc.ngspice.netlist import ngspice_text
 from netc.parse.ast import Deck
+from netc.parse.numbers import read_plain
 
 Forward = Callable[[np.ndarray, Sequence[str]], tuple[np.ndarray, np.ndarray]]
 """``forward(amplitudes (batch, features), names)`` gives times ``(rows,)`` and values ``(rows, batch, names)``."""
 
 _ELEMENT = re.compile(r"(\S+?)[\s,]+([^\s,()=]+)[\s,]+([^\s,()=]+)(.*)", re.DOTALL)
+_GAIN = re.compile(
+    r"((?:[eg]\S*(?:[ \t]+[\w.#!:-]+){4}|[fh]\S*(?:[ \t]+[\w.#!:-]+){3})[ \t]+)([-+.\w]+)", re.IGNORECASE
+)
+_CONSTANT = re.compile(r"([vi]\S*(?:[ \t]+[\w.#!:-]+){2}[ \t]+(?:dc[ \t]+)?)([-+.\w]+)", re.IGNORECASE)
 _PREFIX = "netc_drive"
 
 
 @dataclass(frozen=True, slots=True)
 class SampleAgreement:
-    """One sample: its label, the classes found (netc, ngspice) and the spikes of all membranes (netc, ngspice)."""
+    """One sample in both simulators.
+
+    Attributes:
+        label: what it is.
+        classes: what it is taken for, (netc, ngspice).
+        spikes: of all membranes together, (netc, ngspice).
+        nrmse: by output, root-mean-square difference over the range in ngspice.
+        by_membrane: spikes of each membrane in netc and in ngspice, ``(2, membranes)``.
+    """
 
     label: int
     classes: tuple[int, int]
     spikes: tuple[int, int]
+    nrmse: dict[str, float] = field(default_factory=dict)
+    by_membrane: np.ndarray = field(default_factory=lambda: np.zeros((2, 0), dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,48 @@ class TaskAgreement:
         return float(np.mean([abs(s.spikes[0] - s.spikes[1]) for s in self.samples]))
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """How a sample's waveforms are read.
+
+    Attributes:
+        outputs: nodes in class order; the class is the largest mean of log-softmax over time, as in training.
+        membranes: nodes whose spikes count.
+        logit_scale: what multiplies voltages before the softmax, 1/V.
+        threshold: what a spike crosses, volts.
+    """
+
+    outputs: tuple[str, ...]
+    membranes: tuple[str, ...]
+    logit_scale: float
+    threshold: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All nodes it looks at."""
+        return tuple(dict.fromkeys([*self.outputs, *self.membranes]))
+
+    def compare(
+        self, label: int, times: np.ndarray, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
+    ) -> SampleAgreement:
+        """Compare a sample's waveforms by node, on one grid of ``times`` in seconds, all ``(rows,)``."""
+        spikes = np.array(
+            [[_spikes(times, found[name], self.threshold) for name in self.membranes] for found in (ours, theirs)],
+            dtype=np.int64,
+        ).reshape(2, len(self.membranes))
+        nrmse = {}
+        for name in self.outputs:
+            difference = np.asarray(ours[name], dtype=np.float64) - theirs[name]
+            nrmse[name] = float(np.sqrt(np.mean(difference**2))) / signal_scale(theirs[name])
+        return SampleAgreement(
+            int(label),
+            (_class(ours, self.outputs, self.logit_scale), _class(theirs, self.outputs, self.logit_scale)),
+            (int(spikes[0].sum()), int(spikes[1].sum())),
+            nrmse,
+            spikes,
+        )
+
+
 def compare_task(
     deck: Deck,
     forward: Forward,
@@ -68,77 +126,112 @@ def compare_task(
     engine: str = "auto",
     timeout: float = DEFAULT_TIMEOUT,
 ) -> TaskAgreement:
-    """Run every sample through both and compare the class found and the spikes.
+    """Run every sample through both, one after another, and compare the class found and the spikes.
 
     Args:
         deck: the parsed deck.
         forward: netc's side.
         timing: how long a sample takes.
         driven: sources in feature order, with the kind of their law, ``V`` or ``I``.
-        outputs: nodes in class order; the class is the largest mean of log-softmax over time, as in training.
-        membranes: nodes whose spikes count.
+        outputs, membranes, logit_scale, threshold: see :class:`Judge`.
         amplitudes: ``(samples, features)``.
         labels: ``(samples,)``.
         dt: ngspice's largest step, seconds.
-        logit_scale: what multiplies voltages before the softmax, 1/V.
-        threshold: what a spike crosses, volts.
         engine, timeout: see :func:`netc.ngspice.bridge.run`.
 
     Raises:
         NetcError: where a driven source cannot be scaled in ngspice's netlist, or ngspice fails.
     """
-    names = tuple(dict.fromkeys([*outputs, *membranes]))
+    judge = Judge(tuple(outputs), tuple(membranes), logit_scale, threshold)
+    names = judge.names
     times, values = forward(amplitudes, names)
-    text = ngspice_text(deck, replace(timing, tstart=0.0, tmax=dt), nodes=names)
+    stimuli = Stimuli(ngspice_text(deck, replace(timing, tstart=0.0, tmax=dt), nodes=names), driven)
     samples = []
     for k, (row, label) in enumerate(zip(amplitudes, labels, strict=True)):
-        waveforms = run(scaled(text, driven, row), nodes=names, timeout=timeout, engine=engine)
-        mine = {name: values[:, k, column] for column, name in enumerate(names)}
+        waveforms = run(stimuli.scaled(row), nodes=names, timeout=timeout, engine=engine)
+        ours = {name: values[:, k, column] for column, name in enumerate(names)}
         theirs = {name: np.interp(times, waveforms.times, waveforms.values[name]) for name in names}
-        classes = tuple(_class(found, outputs, logit_scale) for found in (mine, theirs))
-        counts = tuple(sum(_spikes(times, found[n], threshold) for n in membranes) for found in (mine, theirs))
-        samples.append(SampleAgreement(int(label), (classes[0], classes[1]), (counts[0], counts[1])))
+        samples.append(judge.compare(label, times, ours, theirs))
     return TaskAgreement(tuple(samples))
 
 
-def scaled(text: str, driven: Mapping[str, str], amplitudes: Sequence[float] | np.ndarray) -> str:
-    """Return ngspice's netlist with the sources ``driven`` (name to ``V`` or ``I``) multiplied by ``amplitudes``.
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Lines ``first`` to ``last`` (from 0) of a driven source, and how it is scaled.
 
-    Raises:
-        NetcError: for a source inside a subcircuit, or one whose current another element senses.
+    ``plain``: the text before its number, and the number.  Else the first line with the source at a node of its own,
+    and the lines that put it, scaled, where it was; their last word is the amplitude.
     """
-    if _PREFIX in text.lower():
-        raise NetcError(f"the deck uses names that begin with {_PREFIX}, which netc needs for this comparison")
-    lines = text.split("\n")
-    first_word: dict[str, int] = {}
-    depth = 0
-    for number, line in enumerate(lines):
-        word = line.split(None, 1)[0].lower() if line.strip() else ""
-        depth += (word == ".subckt") - (word == ".ends")
-        if not depth and word and not word.startswith("+"):
-            first_word.setdefault(word.rstrip(","), number)
-    sensed = {word for line in lines for word in _sensed(line)}
-    for k, ((name, kind), amplitude) in enumerate(zip(driven.items(), amplitudes, strict=True)):
-        place = first_word.get(name)
-        match = _ELEMENT.fullmatch(lines[place]) if place is not None else None
+
+    first: int
+    last: int
+    plain: tuple[str, float] | None
+    moved: str = ""
+    more: str = ""
+
+
+class Stimuli:
+    """ngspice's netlist, read once, for any sample."""
+
+    def __init__(self, text: str, driven: Mapping[str, str]) -> None:
+        """Find the sources ``driven`` (name to ``V`` or ``I``, in feature order) in ngspice's netlist.
+
+        Raises:
+            NetcError: for a source inside a subcircuit, or one that another element senses and that has to be moved.
+        """
+        if _PREFIX in text.lower():
+            raise NetcError(f"the deck uses names that begin with {_PREFIX}, which netc needs for this comparison")
+        self._lines = text.split("\n")
+        first_word: dict[str, int] = {}
+        depth = 0
+        for number, line in enumerate(self._lines):
+            word = line.split(None, 1)[0].lower() if line.strip() else ""
+            depth += (word == ".subckt") - (word == ".ends")
+            if not depth and word and not word.startswith("+"):
+                first_word.setdefault(word.rstrip(","), number)
+        sensed = {word for line in self._lines for word in _sensed(line)}
+        self._sources = [
+            self._source(k, name, kind, first_word.get(name), name in sensed)
+            for k, (name, kind) in enumerate(driven.items())
+        ]
+
+    def _source(self, k: int, name: str, kind: str, place: int | None, sensed: bool) -> _Source:
+        match = _ELEMENT.fullmatch(self._lines[place]) if place is not None else None
         if place is None or match is None:
             raise NetcError(f"the driven source {name!r} is not an element of the deck itself, so it cannot be scaled")
-        if name in sensed:
+        last = place
+        while last + 1 < len(self._lines) and self._lines[last + 1].startswith("+"):
+            last += 1
+        line = self._lines[place]
+        if last == place and (plain := _GAIN.fullmatch(line) or _CONSTANT.fullmatch(line)):
+            literal = read_plain(plain[2].lower())
+            if not literal.problem and not literal.oddity:
+                return _Source(place, last, (plain[1], literal.value))
+        if sensed:
             raise NetcError(f"another element senses the current of the driven source {name!r}")
         _, one, two, rest = match.groups()
         own = f"{_PREFIX}{k}"
-        last = place + 1
-        while last < len(lines) and lines[last].startswith("+"):
-            last += 1
-        gain = repr(float(amplitude))
         if kind == "V":
-            lines[place] = f"{match.group(1)} {own} 0{rest}"
-            more = [f"e{own} {one} {two} {own} 0 {gain}"]
-        else:
-            lines[place] = f"{match.group(1)} 0 {own}{rest}"
-            more = [f"r{own} {own} 0 1", f"g{own} {one} {two} {own} 0 {gain}"]
-        lines[last - 1] = "\n".join([lines[last - 1], *more])
-    return "\n".join(lines)
+            return _Source(place, last, None, f"{match.group(1)} {own} 0{rest}", f"e{own} {one} {two} {own} 0")
+        more = f"r{own} {own} 0 1\ng{own} {one} {two} {own} 0"
+        return _Source(place, last, None, f"{match.group(1)} 0 {own}{rest}", more)
+
+    def scaled(self, amplitudes: Sequence[float] | np.ndarray) -> str:
+        """Return the netlist with each driven source multiplied by its amplitude, shape ``(features,)``."""
+        lines = list(self._lines)
+        for source, amplitude in zip(self._sources, amplitudes, strict=True):
+            if source.plain is not None:
+                before, number = source.plain
+                lines[source.first] = f"{before}{number * float(amplitude)!r}"
+            else:
+                lines[source.first] = source.moved
+                lines[source.last] += f"\n{source.more} {float(amplitude)!r}"
+        return "\n".join(lines)
+
+
+def scaled(text: str, driven: Mapping[str, str], amplitudes: Sequence[float] | np.ndarray) -> str:
+    """Return ngspice's netlist for one sample; see :class:`Stimuli`."""
+    return Stimuli(text, driven).scaled(amplitudes)
 
 
 def _sensed(line: str) -> list[str]:

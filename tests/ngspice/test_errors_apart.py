@@ -98,12 +98,19 @@ def test_a_driven_source_is_scaled_and_keeps_its_lines() -> None:
     ]
 
 
+def test_a_plain_number_is_scaled_where_it_stands() -> None:
+    text = "* t\nEin w 0 alpha 0 2.5\nF1 0 m Ein 4\nV1 a 0 DC 1k\nI1 0 a 3\nE2 b 0 a 0 2\n+ m=1\n.tran 1u 1m\n.end\n"
+    lines = scaled(text, {"ein": "V", "f1": "I", "v1": "V", "i1": "I", "e2": "V"}, [0.5, 0.25, 2, 0, 3]).split("\n")
+    assert lines[1:5] == ["Ein w 0 alpha 0 1.25", "F1 0 m Ein 1.0", "V1 a 0 DC 2000.0", "I1 0 a 0.0"]
+    assert lines[5:8] == ["E2 netc_drive4 0 a 0 2", "+ m=1", "enetc_drive4 b 0 netc_drive4 0 3.0"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (".subckt s a\nV1 a 0 1\n.ends\nX1 a s\n", "not an element of the deck itself"),
-        ("V1 a 0 1\nF1 b 0 V1 2\n", "senses the current"),
-        ("V1 a 0 1\nB1 b 0 v=i(V1)\n", "senses the current"),
+        ("V1 a 0 PULSE(0 1)\nF1 b 0 V1 2\n", "senses the current"),
+        ("V1 a 0 PULSE(0 1)\nB1 b 0 v=i(V1)\n", "senses the current"),
         ("V1 netc_drive0 0 1\n", "names that begin with netc_drive"),
     ],
 )
