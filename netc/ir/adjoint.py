@@ -16,7 +16,7 @@ import numpy as np
 
 from netc.ir.build import ONE, ZERO, add, binary, gather, matvec, mul, neg, scatter_add
 from netc.ir.derivative import expanded, moved
-from netc.ir.implicit import Newton
+from netc.ir.implicit import Newton, Share, Solution
 from netc.ir.nodes import (
     Assemble,
     Binary,
@@ -138,6 +138,13 @@ def _repeated(share: Expr | None, node: Expr, operand: Expr) -> Expr | None:
 @_rule.register
 def _(node: Newton, seed: Expr, give: Give) -> None:
     """Give nothing: the step that polishes the solution carries its derivative."""
+
+
+@_rule.register
+def _(node: Solution, seed: Expr, give: Give) -> None:
+    seed = expanded(seed, node.shape)
+    for k, operand in enumerate(node.operands):
+        give(operand, Share(node.step, node.systems, k, node, seed, node.operands))
 
 
 @_rule.register

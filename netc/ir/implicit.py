@@ -10,13 +10,14 @@ Jacobian forward, one with its transpose backward, and never one through the ite
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from netc.ir.build import add, widen
-from netc.ir.nodes import Const, Expr, Shape, intern_node, postorder, substitute
+from netc.ir.build import add, gather, widen
+from netc.ir.nodes import Const, Expr, Index, Shape, intern_node, postorder, rebuild, substitute
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # float64
 Step: TypeAlias = Callable[[Array, Array], Array]
@@ -75,7 +76,103 @@ class Newton(Expr):
     def with_children(self, children: tuple[Expr, ...]) -> Expr:
         """Return the node with other guess and operands; one lane stands for as many as there were."""
         wide = tuple(widen(new, old.shape[-1]) for new, old in zip(children[1:], self.operands, strict=True))
-        return Newton(self.step, self.systems, self.names, widen(children[0], self.size), wide)
+        return type(self)(self.step, self.systems, self.names, widen(children[0], self.size), wide)
+
+
+class Solution(Newton):
+    """A :class:`Newton` node and the step that polishes it as one: the value and derivative of :func:`solution`.
+
+    Kernels make these of what :func:`solution` returned, as they compute both at once.
+    """
+
+    __slots__ = ()
+
+
+class Share(Expr):
+    """What the adjoint of a :class:`Solution` gives to its operand ``number`` for the seed ``seed``."""
+
+    __slots__ = ("number", "operands", "seed", "solution", "step", "systems")
+    fields = ("step", "systems", "number", "solution", "seed", "operands")
+    step: Expr
+    systems: int
+    number: int
+    solution: Expr
+    seed: Expr
+    operands: tuple[Expr, ...]
+
+    def __new__(
+        cls, step: Expr, systems: int, number: int, solution: Expr, seed: Expr, operands: tuple[Expr, ...]
+    ) -> Share:
+        """Return the node, of the operand's shape."""
+        return intern_node(cls, operands[number].shape, step, systems, number, solution, seed, operands)
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        """Solution, seed and operands."""
+        return (self.solution, self.seed, *self.operands)
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        """Return the node with other operands."""
+        return Share(self.step, self.systems, self.number, children[0], children[1], children[2:])
+
+
+class Backsolved(Expr):
+    """The :class:`Share` of some operands (``numbers``) one after the other: they have one solve in common."""
+
+    __slots__ = ("numbers", "operands", "seed", "solution", "step", "systems")
+    fields = ("step", "systems", "numbers", "solution", "seed", "operands")
+    step: Expr
+    systems: int
+    numbers: tuple[int, ...]
+    solution: Expr
+    seed: Expr
+    operands: tuple[Expr, ...]
+
+    def __new__(
+        cls,
+        step: Expr,
+        systems: int,
+        numbers: tuple[int, ...],
+        solution: Expr,
+        seed: Expr,
+        operands: tuple[Expr, ...],
+    ) -> Backsolved:
+        """Return the node, of as many lanes as the chosen operands have."""
+        lanes = sum(operands[k].size for k in numbers)
+        return intern_node(cls, (lanes,), step, systems, numbers, solution, seed, operands)
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        """Solution, seed and operands."""
+        return (self.solution, self.seed, *self.operands)
+
+    def with_children(self, children: tuple[Expr, ...]) -> Expr:
+        """Return the node with other operands."""
+        return Backsolved(self.step, self.systems, self.numbers, children[0], children[1], children[2:])
+
+    @property
+    def starts(self) -> list[int]:
+        """Where the lanes of each of the chosen operands begin."""
+        return list(accumulate((self.operands[k].size for k in self.numbers), initial=0))[:-1]
+
+
+def shares_joined(roots: Sequence[Expr]) -> list[Expr]:
+    """Return ``roots`` with one solve for all that the adjoint of a solution gives for one seed."""
+    asked: dict[tuple[Expr, Expr], dict[int, None]] = {}
+    order = list(postorder(*roots))
+    for node in order:
+        if isinstance(node, Share):
+            asked.setdefault((node.solution, node.seed), {})[node.number] = None
+    done: dict[Expr, Expr] = {}
+    for node in order:
+        new = rebuild(node, tuple(done[child] for child in node.children))
+        if isinstance(node, Share) and isinstance(new, Share):
+            numbers = tuple(sorted(asked[node.solution, node.seed]))
+            whole = Backsolved(new.step, new.systems, numbers, new.solution, new.seed, new.operands)
+            start = whole.starts[numbers.index(node.number)]
+            new = gather(whole, Index(np.arange(start, start + node.size)))
+        done[node] = new
+    return [done[root] for root in roots]
 
 
 def solution(step: Expr, unknown: Expr, point: Expr, guess: Expr, *, systems: int, names: tuple[str, ...]) -> Expr:

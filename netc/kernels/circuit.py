@@ -66,6 +66,7 @@ class KernelCircuit:
     def __init__(self, module: Any, kernel: Kernel) -> None:
         self.NODES: tuple[str, ...] = module.NODES
         self.STATES: Any = module.STATES
+        self.ITERATED: tuple[str, ...] = getattr(module, "ITERATED", ())
         self.precision: Any = module.precision
         self._module = module
         self._kernel = kernel

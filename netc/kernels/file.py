@@ -7,6 +7,7 @@ from functools import cache
 
 import jinja2
 
+from netc.ir.implicit import ABSOLUTE, HALVINGS, ITERATIONS, PATIENCE, RELATIVE, ROUNDING, STALLED
 from netc.kernels.exponentials import REACH
 from netc.kernels.layer_source import LayerSource
 from netc.kernels.source import LoopSource
@@ -122,4 +123,31 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weig
         **constants,
     )
     more = ["typedef T POSITION;", *weights.lines(tables)] if weights is not None else []  # asks for tables too
-    return "\n".join([head, *tables.lines(), *texts, *more])
+    return "\n".join([head, *tables.lines(), *_solvers(tables, real), *texts, *more])
+
+
+def _solvers(tables: Tables, real: str) -> list[str]:
+    """Return the functions that solve systems of equations, and what they call."""
+    if not tables.functions:
+        return []
+    environment = _environment()
+    degree = _REAL["double"]["exp_degree"]
+    assert isinstance(degree, int)
+    lanes = environment.get_template("lanes.h.j2").render(
+        log2_e=repr(1 / _LN2),
+        ln2=repr(_LN2),
+        exp_coefficients=[repr(c) for c in _EXP[degree]],
+        **_REAL["double"],
+    )
+    rules = {
+        "iterations": ITERATIONS,
+        "halvings": HALVINGS,
+        "relative": RELATIVE,
+        "absolute": ABSOLUTE,
+        "rounding": ROUNDING,
+        "stalled": STALLED,
+        "patience": PATIENCE,
+    }
+    functions = [line for _, lines in tables.functions.values() for line in lines]
+    template = environment.get_template("newton.h.j2")
+    return [template.render(real=real, lanes=lanes, functions=functions, **rules)]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netc.ir.implicit import Backsolved, Newton
 from netc.ir.nodes import (
     Binary,
     Concat,
@@ -38,7 +39,7 @@ _CHEAP_OPERATIONS = 3
 
 def _whole(node: Expr) -> bool:
     """Whether a node is computed on its own, all lanes at once."""
-    return isinstance(node, MatVec | Concat)
+    return isinstance(node, MatVec | Concat | Newton | Backsolved)
 
 
 class Sink(NamedTuple):
@@ -53,6 +54,10 @@ class Sink(NamedTuple):
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     array: str = ""
+
+
+Solver = Callable[[Expr, Sequence[Array], str, Tables, Callable[[int], str]], list[str]]
+"""Returns statements that leave the value of a node, from arrays of its operands, in the array of the given name."""
 
 
 class Place(NamedTuple):
@@ -73,6 +78,7 @@ class Block:
         groups: logistic functions that share an exponential.
         tables: collects index tables of the file.
         temporary: returns the name of a new array of so many lanes.
+        solver: writes what solves a system of equations.
     """
 
     sinks: Sequence[Sink]
@@ -80,6 +86,7 @@ class Block:
     groups: Sequence[Group]
     tables: Tables
     temporary: Callable[[int], str]
+    solver: Solver
     _order: list[Expr] = field(default_factory=list)
     _member: dict[Expr, tuple[Group, Member]] = field(default_factory=dict)
     _cheap: set[Expr] = field(default_factory=set)
@@ -141,7 +148,7 @@ class Block:
             return [(node.children[0], True)]
         if isinstance(node, ScatterAdd) and isinstance(node.x, Gather) and node.x.x in self.leaves:
             return [(node.x.x, False)]
-        direct = not isinstance(node, Gather | ScatterAdd | Concat)
+        direct = not isinstance(node, Gather | ScatterAdd | Concat | Newton | Backsolved)
         return [
             (c, direct and c not in self._summed and (c.shape == node.shape or c in self._uniform))
             for c in node.children
@@ -164,7 +171,9 @@ class Block:
         return node.x not in self.leaves and not _whole(node.x) and most_added(node.index) > FEW
 
     def _check(self, node: Expr) -> None:
-        if not isinstance(node, Unary | Binary | Select | Gather | ScatterAdd | Concat | MatVec | Interpolate):
+        if not isinstance(
+            node, Unary | Binary | Select | Gather | ScatterAdd | Concat | MatVec | Interpolate | Newton | Backsolved
+        ):
             raise Unsupported(f"a {type(node).__name__} that changes with every step")
         if len(node.shape) != 1:
             raise Unsupported("a matrix that changes with every step")
@@ -301,6 +310,8 @@ class Block:
 
     def _whole(self, node: Expr) -> list[str]:
         target = self._stored[node].name
+        if isinstance(node, Newton | Backsolved):
+            return self.solver(node, [self.array(x) for x in node.children], target, self.tables, self.temporary)
         if isinstance(node, MatVec):
             n, m = node.matrix.shape
             x, matrix = self.array(node.x).name, self.leaves[self._matrix(node)].name

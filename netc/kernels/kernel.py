@@ -20,6 +20,7 @@ from netc.kernels.loops import Loop, Unsupported, loops
 from netc.kernels.loss import from_outputs
 from netc.kernels.outside import COVERED
 from netc.kernels.passes import enabled
+from netc.kernels.solutions import with_solutions
 from netc.kernels.stages import Outside, Stages
 from netc.kernels.variants import Variant, Variants
 
@@ -80,7 +81,7 @@ class Kernel:
             raise Unsupported(f"there is no rule for {', '.join(sorted(other))}")
         if len({block.mode for block in program.inputs}) > 1:
             raise Unsupported("it takes both amplitudes and whole waveforms")
-        self.program = program
+        self.program = program = with_solutions(program)
         self.dtype = dtype
         self.threads = max(1, threads)
         self._passes = passes

@@ -13,7 +13,8 @@ import numpy as np
 
 from netc.emit.schedule import Schedule, frontier
 from netc.ir.adjoint import adjoints
-from netc.ir.build import ONE, ZERO, add, concat, gather, mul, widen
+from netc.ir.build import ONE, ZERO, add, concat, div, gather, mul, widen
+from netc.ir.implicit import Newton, shares_joined
 from netc.ir.nodes import (
     Binary,
     Expr,
@@ -129,9 +130,7 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
     states = tuple(plan.leaf(k) for k in numbers)
     waveforms = [Input(b.name, b.size) for b in plan.program.inputs if b.mode == "waveform"]
     rates = LoopRates(states, waveforms)
-    roots: list[Expr] = [
-        add(state, mul(STEP_SIZE, plan.derivatives[k])) for state, k in zip(states, numbers, strict=True)
-    ]
+    roots: list[Expr] = [_stepped(state, plan.derivatives[k]) for state, k in zip(states, numbers, strict=True)]
     terms = [mul(weight, value) for weight, value in _penalties(plan) if rates.moves(value)]
     roots += terms
     outputs = _outputs(plan)
@@ -161,6 +160,15 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
         moving = [node for node in postorder(*roots) if rates.moves(node)]
         loop.groups = groups(moving, AffineForms(rates.fixed), rates.fixed)
     return loop
+
+
+def _stepped(state: State, slope: Expr) -> Expr:
+    """Return the next state: where the slope is an increment over the step, what it leads to."""
+    if isinstance(slope, Binary) and slope.op == "mul" and div(ONE, STEP_SIZE) in (slope.a, slope.b):
+        increment = slope.b if slope.a is div(ONE, STEP_SIZE) else slope.a
+        if isinstance(increment, Binary) and increment.op == "sub" and increment.b is state:
+            return widen(increment.a, state.size)
+    return add(state, mul(STEP_SIZE, slope))
 
 
 def _outputs(plan: Schedule) -> Expr | None:
@@ -196,7 +204,7 @@ def is_costly(node: Expr) -> bool:
         return node.op not in _CHEAP_UNARY
     if isinstance(node, Binary):
         return node.op in ("div", "pow")
-    return isinstance(node, MatVec | ScatterAdd | Interpolate) and not is_shifted_state(node)
+    return isinstance(node, MatVec | ScatterAdd | Interpolate | Newton) and not is_shifted_state(node)
 
 
 @dataclass(slots=True, eq=False)
@@ -231,7 +239,7 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
         seeds[loop.outputs] = add(seeds[loop.outputs], logits) if loop.outputs in seeds else logits
     found = adjoints(seeds, [*loop.states, *wanted])
     fixed = loop.rates.fixed
-    results = [found[e] for e in (*loop.states, *wanted)]
+    results = shares_joined([found[e] for e in (*loop.states, *wanted)])
     if "collapse" in loop.passes:
         results = collapse(with_fused_slopes(results), fixed)
     if "factoring" in loop.passes:
@@ -247,7 +255,7 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}
     keep = {node for node in forward if is_costly(node)}
     if "checkpoints" in loop.passes and not checkpoints.are_stored(sum(node.size for node in keep)):
-        keep = {node for node in keep if isinstance(node, MatVec | ScatterAdd)}
+        keep = {node for node in keep if isinstance(node, MatVec | ScatterAdd | Newton)}
     leaves: set[Expr] = {*loop.states, *loop.reads, *keep}
 
     def inside(node: Expr) -> bool:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from netc.emit import support
-from netc.emit.rewrite import TransposedInverse
+from netc.emit.rewrite import Rewriter, TransposedInverse
+from netc.ir.implicit import Hole, Newton, Solution
 from netc.ir.network import Response
 from netc.ir.nodes import (
     Assemble,
@@ -26,6 +27,7 @@ from netc.ir.nodes import (
     Index,
     Interpolate,
     MatVec,
+    Rate,
     ScatterAdd,
     Select,
     Solve,
@@ -52,6 +54,8 @@ COVERED = (
     TransposedInverse,
     Interpolate,
     Response,
+    Newton,
+    Solution,
 )
 """Kinds of inner nodes that are computed inside or outside the loops."""
 
@@ -143,6 +147,7 @@ def _needed(roots: Sequence[Expr], known: Collection[Expr]) -> set[Expr]:
 
 _UNARY: dict[str, Operation] = {
     "exp": support.exp,
+    "detach": torch.Tensor.detach,
     "not": lambda x: (x == 0.0).to(x.dtype),
     **{
         op: getattr(torch, op)
@@ -202,6 +207,8 @@ def _operation(node: Expr) -> Operation:
             return support.interpolate
         case Response():
             return _response(node)
+        case Newton():
+            return _newton(node)
     raise Unsupported(f"no value of a {type(node).__name__} {getattr(node, 'name', '')}".rstrip())
 
 
@@ -267,6 +274,22 @@ def _response(node: Response) -> Operation:
     def run(values: Tensor, feeds: Tensor) -> Tensor:
         found = support.response(values, rows, columns, feeds, feed_rows, feed_ports, ports, size)
         return found.to(values.dtype)
+
+    return run
+
+
+def _newton(node: Newton) -> Operation:
+    """Return what finds ``node`` for all samples and times at once."""
+    root = Rewriter(lambda _: Rate.STEP)(node.step)
+    holes = [x for x in postorder(root) if isinstance(x, Hole)]
+    plan = _Plan((root,), holes)
+
+    def step(*given: Tensor) -> Tensor:
+        return plan({hole: given[hole.number] for hole in holes}, given[0].dtype)[root]
+
+    def run(guess: Tensor, *operands: Tensor) -> Tensor:
+        found = support.newton(step, guess, node.systems, *operands)
+        return found + step(found, found, *operands) if isinstance(node, Solution) else found
 
     return run
 

@@ -19,6 +19,7 @@ from netc.kernels.fusion import Block, Sink
 from netc.kernels.interleave import widened
 from netc.kernels.layers import Layers
 from netc.kernels.loops import Backward, Loop, Unsupported
+from netc.kernels.newton import solved
 from netc.kernels.text import Array, Tables
 
 Vector = tuple[str, str, int]
@@ -166,7 +167,7 @@ class LoopSource:
             used += lanes
             return name
 
-        body = Block(sinks, leaves, self._groups, self.tables, temporary).lines()
+        body = Block(sinks, leaves, self._groups, self.tables, temporary, solved).lines()
         self.temporary = max(self.temporary, used)
         for name, where in results:
             kind = "double" if name.startswith("gw") else "V"

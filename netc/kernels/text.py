@@ -6,6 +6,7 @@ A vector (``V``) holds one lane of a whole tile of samples.  Every name is made 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,6 +73,8 @@ def operation(node: Expr, operands: list[Code]) -> Code:
         if node.op == "not":
             return Code(f"~{truth(operands[0], True)}", True)
         x = truth(operands[0], False)
+        if node.op == "detach":
+            return Code(x)
         return Code(f"-{x}" if node.op == "neg" else f"apply_{node.op}({x})")
     if not isinstance(node, Binary):
         raise TypeError(type(node).__name__)
@@ -91,9 +94,19 @@ def operation(node: Expr, operands: list[Code]) -> Code:
 
 @dataclass(slots=True)
 class Tables:
-    """Index tables of a file."""
+    """Index tables of a file, and functions that its loops call."""
 
     arrays: dict[bytes, tuple[str, np.ndarray]] = field(default_factory=dict)
+    functions: dict[Hashable, tuple[str, list[str]]] = field(default_factory=dict)
+    _names: int = 0
+
+    def function(self, key: Hashable, write: Callable[[str], list[str]]) -> str:
+        """Return the name of the function that ``key`` stands for, which ``write`` makes from its name."""
+        if key not in self.functions:
+            self._names += 1
+            name = f"solve{self._names}"
+            self.functions[key] = name, write(name)
+        return self.functions[key][0]
 
     def name(self, values: np.ndarray) -> str:
         """Return the name of the table with these entries."""
