@@ -14,7 +14,7 @@ from rich.console import Console
 
 import netc.data
 from netc.diagnostics import NetcError
-from netc.training import TrainingOptions, activity, batches, evaluate, load_trained, memory, train
+from netc.training import TrainingOptions, activity, batches, checkpoint, evaluate, load_trained, memory, session, train
 from netc.training.contract import membranes
 from netc.training.options import SCHEDULES
 from netc.training.unroll import mean_log_probabilities, negative_log_likelihood
@@ -110,6 +110,26 @@ def test_same_seed_same_numbers_other_seed_others(tmp_path: Path) -> None:
     assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
 
+def test_the_best_epoch_is_chosen_on_samples_held_out_and_kept_beside_the_last(tmp_path: Path) -> None:
+    whole = netc.data.load("digits", limit_train=400, limit_test=60)
+    options = TrainingOptions(epochs=6, batch=50, threads=1, learning_rate=0.1, validation=0.25, patience=2)
+    circuit, folder = HandMade(steps=40, dt=100e-6), tmp_path / "run"
+    result = train(circuit, whole, options, directory=folder, console=_quiet())
+    assert (result.samples, result.validation_samples) == (300, 100)
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    best = max(metrics, key=lambda m: (m["validation_accuracy"], -m["validation_loss"]))
+    assert result.best_epoch == best["epoch"] and result.validation_accuracy == best["validation_accuracy"]
+    assert all(m["test_accuracy"] is None for m in metrics), "the test set is looked at once, at the end"
+    assert len(metrics) == 6 or len(metrics) == best["epoch"] + 2
+    state, _ = checkpoint.load(folder)
+    for name, kept in (("best", state["best"]["parameters"]), ("last", state["parameters"])):
+        module, _, _ = load_trained(folder, compilation=circuit, last=name == "last")
+        for stored, value in zip(kept.values(), module.parameters(), strict=True):
+            assert torch.equal(stored, value)
+    again = evaluate(folder, whole, compilation=circuit, console=_quiet())
+    assert again.to_json() == result.to_json()
+
+
 def test_order_of_samples_is_a_permutation_of_its_own_each_epoch() -> None:
     orders = [batches.permutation(100, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0), (0, 0))]
     assert torch.equal(orders[0], orders[3])
@@ -133,12 +153,47 @@ def test_schedules(schedule: str) -> None:
     assert rates == pytest.approx(expected[schedule], abs=1e-12)
 
 
+def test_a_rate_goes_where_it_is_told_and_rises_at_first() -> None:
+    falling = TrainingOptions(schedule="exponential", learning_rate=1e-2, learning_rate_final=1e-4)
+    assert [falling.learning_rate_at(p) for p in (0, 0.5, 1)] == pytest.approx([1e-2, 1e-3, 1e-4])
+    cosine = TrainingOptions(learning_rate=0.2, learning_rate_final=0.1)
+    assert [cosine.learning_rate_at(p) for p in (0, 0.5, 1)] == pytest.approx([0.2, 0.15, 0.1])
+    warm = TrainingOptions(schedule="constant", learning_rate=0.1, epochs=10, warmup=2)
+    assert [warm.learning_rate_at(p) for p in (0, 0.1, 0.2, 1)] == pytest.approx([0, 0.05, 0.1, 0.1])
+
+
 def test_activity_by_hand() -> None:
     trace = torch.tensor([0.0, 0.2, 0.2, 0.0, 0.2, 0.0])
     quiet = torch.zeros(6)
     counted = activity.count(torch.stack([trace, quiet], dim=-1)[:, None, :], 0.1)
     mean = counted.mean(5, ("m1_1", "m1_2"))
     assert mean.spikes_per_neuron == 1.0 and mean.share_of_time == pytest.approx(3 / 10)
+
+
+def test_layers_are_named_by_their_membranes() -> None:
+    nodes = ("m1_1", "m1_2", "m2_1")
+    found = activity.Counts(torch.tensor([1.0, 3.0, 8.0]), torch.tensor([10.0, 20.0, 40.0]), 2).mean(10, nodes)
+    spikes, shares = found.by_layer()
+    assert spikes == {"m1": 1.0, "m2": 4.0} and shares == {"m1": 0.75, "m2": 2.0}
+    assert activity.hidden_mean(shares, nodes, ("m2_1",)) == 0.75
+    assert activity.hidden_mean({"m2": 2.0}, ("m2_1",), ("m2_1",)) == 2.0
+
+
+@pytest.mark.parametrize("limits", [(None, 1.0), (1.0, None), (1.0, 2.0), (None, None)])
+def test_clipping_shortens_and_keeps_directions(limits: tuple[float | None, float | None]) -> None:
+    largest, each = limits
+    gradients = [torch.tensor([3.0, 4.0]), torch.tensor([0.3, 0.4])]
+    parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.clone()
+    assert session.clip(parameters, largest, each) == pytest.approx((25 + 0.25) ** 0.5)
+    found = [p.grad for p in parameters if p.grad is not None]
+    for one, gradient in zip(found, gradients, strict=True):
+        assert torch.allclose(one / one.norm(), gradient / gradient.norm())
+        assert each is None or one.norm() <= each + 1e-5
+    assert largest is None or float(torch.stack([g.norm() for g in found]).norm()) <= largest + 1e-5
+    if largest is None and each is not None:
+        assert found[1].norm().item() == pytest.approx(0.5), "a block below the limit stays as it is"
 
 
 def test_membranes_are_found_by_spelling() -> None:
