@@ -50,7 +50,16 @@ CONSTRUCTS: dict[str, tuple[str, ...]] = {
         *("peak_detector", "ltspice_stranger_1n4148"),
     ),
     "M: MOSFET level 1": (
-        *("m_body", "m_doping", "m_gate_charge", "m_inverter", "m_switch_1t1r", "ring_oscillator", "nand_gate"),
+        *(
+            "m_body",
+            "m_doping",
+            "m_gate_charge",
+            "m_inverter",
+            "m_switch_1t1r",
+            "m_zero_start",
+            "ring_oscillator",
+            "nand_gate",
+        ),
         *("current_mirror", "stranger_axon_hillock", "stranger_level_shifter"),
     ),
     "Q: bipolar transistors": (

@@ -18,7 +18,7 @@ from netc.elaborate.devices.junction import (
     saturation_at,
     thermal_voltage,
 )
-from netc.ir.build import ONE, ZERO, add, binary, div, mul, neg, select, sub, unary
+from netc.ir.build import ONE, ZERO, add, binary, div, mul, neg, select, sub
 from netc.ir.nodes import Const
 
 
@@ -62,7 +62,7 @@ def _expand(assembly: Assembly) -> None:
     form = Form()
     drain_source = mul(sign, form.voltage(drain, source))
     forward = binary("ge", drain_source, 0.0)
-    positive = unary("abs", drain_source)
+    positive = select(forward, drain_source, neg(drain_source))  # abs has no slope at 0
     over = sub(
         select(forward, mul(sign, form.voltage(gate, source)), mul(sign, form.voltage(gate, drain))),
         form.value(model["vto"]),

@@ -126,7 +126,7 @@ class _Transistor:
         forward = binary("ge", drain_source, 0.0)
         gate = select(forward, self.v(form, self.gate, self.source), self.v(form, self.gate, self.drain))
         bulk = select(forward, self.v(form, self.bulk, self.source), self.v(form, self.bulk, self.drain))
-        return forward, unary("abs", drain_source), gate, bulk
+        return forward, select(forward, drain_source, neg(drain_source)), gate, bulk  # abs has no slope at 0
 
     def overdrive(self, form: Form, gate: Expr, bulk: Expr) -> Expr:
         """Return v_gs - v_on."""

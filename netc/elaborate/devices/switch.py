@@ -2,9 +2,12 @@
 
 ngspice jumps between RON and ROFF: on above VT + VH, off below VT - VH, and between the two as before.  netc gives the
 resistance R = ROFF (RON / ROFF)^x, which a gradient can pass through.  Without hysteresis x goes from 0 to 1 along
-3 u^2 - 2 u^3 over a thousandth of VT around VT; call that s(v - VT).  With hysteresis a state y remembers: it moves to
-1 above VT + VH, to 0 below VT - VH, with the time constant of a step of ``.tran``, and rests between, and
-x = max(s(v - VT - VH), min(s(v - VT + VH), y)).
+3 u^2 - 2 u^3 within a thousandth of VT on both sides of VT; call that s(v - VT, VT / 1000).
+
+With hysteresis a switch has to go all the way once it has begun, even where its own resistance takes the control back
+between the thresholds (a relaxation oscillator).  Two states follow each other with the time constant tau, a 20th of a
+step of ``.tran``: y, which moves to 1 above VT + VH, to 0 below VT - VH and between them to whichever it is nearer to,
+and z, which moves to y; x = s(z - 1/2, 1/4).  When y passes 1/2, z has done 15 % of its way and x has not begun.
 """
 
 from __future__ import annotations
@@ -16,6 +19,10 @@ from netc.ir.nodes import Const, Expr
 _WIDTH = 1e-3  # of the transition of a switch without hysteresis, relative to the threshold
 _SCALE = {"S": 1.0, "W": 1e-3}  # V, A: of a threshold at 0
 _SHORTEST = 1e-9  # s, where there is no .tran
+_ROWS = 1000  # steps of a run at least
+_DELAY = 0.05  # time constant of a switch with hysteresis, as a share of a step
+_LATCH = 0.1  # half the range around 1/2 in which such a switch has not decided yet
+_REST = 0.25  # half of what the second state moves while the resistance does
 
 
 def _expand(assembly: Assembly) -> None:
@@ -43,15 +50,8 @@ def _expand(assembly: Assembly) -> None:
     if assembly.number(hysteresis) == 0:
         share = _smooth(sub(_control(assembly, form), form.value(threshold)), width)
     else:
-        memory = form.current(_memory(assembly, threshold, hysteresis, started_on))
-        if started_on:
-            memory = add(1.0, memory)
-        control, middle, half = _control(assembly, form), form.value(threshold), form.value(hysteresis)
-        below = _smooth(sub(control, sub(middle, half)), width)
-        above = _smooth(sub(control, add(middle, half)), width)
-        # not min and max, whose ties (both 0, the usual case) would share a gradient out
-        held = select(binary("lt", memory, below), memory, below)
-        share = select(binary("gt", above, held), above, held)
+        follower = form.current(_memory(assembly, threshold, hysteresis, started_on))
+        share = _smooth(sub(add(1.0, follower) if started_on else follower, 0.5), _REST)
     first, second = assembly.nodes[:2]
     on, off = unary("log", form.value(model["ron"])), unary("log", form.value(model["roff"]))
     conductance = unary("exp", sub(mul(share, sub(off, on)), off))
@@ -71,18 +71,27 @@ def _smooth(distance: Expr, width: float) -> Expr:
 
 
 def _memory(assembly: Assembly, threshold: Expr, hysteresis: Expr, started_on: bool) -> str:
-    """Add the state of a switch with hysteresis: x, or x - 1 of one that starts on, so that it starts at 0."""
-    timing = assembly.context.timing
-    step = _SHORTEST if timing is None else timing.tmax or timing.tstep
+    """Add the states y and z of a switch with hysteresis and name z; less by 1 if on at first, so as to start at 0."""
+    constant = _DELAY * _step(assembly)
+    on, off = (ZERO, Const(-1.0)) if started_on else (ONE, ZERO)
     form = Form()
-    own = f"{assembly.name}#on"
-    state = form.current(own)
+    decided = form.current(f"{assembly.name}#on")
     control = _control(assembly, form)
     middle, half = form.value(threshold), form.value(hysteresis)
-    off, on = (Const(-1.0), ZERO) if started_on else (ZERO, ONE)
+    nearer = add(off, _smooth(sub(decided, add(off, 0.5)), _LATCH))
     above, below = binary("gt", control, add(middle, half)), binary("lt", control, sub(middle, half))
-    target = select(above, on, select(below, off, state))
-    return assembly.signal("on", "S", mul(sub(target, state), 1.0 / step), form)
+    target = select(above, on, select(below, off, nearer))
+    assembly.signal("on", "S", mul(sub(target, decided), 1.0 / constant), form)
+    form = Form()
+    decided, follower = form.current(f"{assembly.name}#on"), form.current(f"{assembly.name}#follower")
+    return assembly.signal("follower", "S", mul(sub(decided, follower), 1.0 / constant), form)
+
+
+def _step(assembly: Assembly) -> float:
+    timing = assembly.context.timing
+    if timing is None:
+        return _SHORTEST
+    return min(timing.tmax or timing.tstep, timing.tstop / _ROWS)
 
 
 _CARD = frozenset({"m"})
