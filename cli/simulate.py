@@ -86,7 +86,7 @@ def command(
     Where the step is too long for an explicit integrator to be stable, each step is cut into equal sub-steps, and a
     line says so.  With --integrator auto the steps between the rows are chosen by their error, which is estimated.
     Without --integrator and --backend, explicit Euler is compared with that in circuits of up to 500 states.  Where
-    they differ by more than 1 % of a signal's range a line says so, and, unless --dt chose the step, the latter is
+    they differ by more than 0.5 % of a signal's range a line says so, and, unless --dt chose the step, the latter is
     written.
 
     Results of .measure follow on stdout, or on stderr where the CSV is on stdout.

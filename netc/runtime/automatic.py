@@ -16,6 +16,9 @@ from netc.runtime.stability import analyse, engineering
 PATIENCE = 60.0  # s
 """Most processor time for a solution that only checks another."""
 
+RIGHT = 5e-3
+"""Error of explicit Euler up to which it stands: half of what a result may be off, for the other has an error too."""
+
 _ANALYSED = 2000  # most states whose time constants are bounded for the sake of a remark
 _SOLVED = 200  # most algebraic unknowns, for the same
 _NAMED = 3
@@ -69,8 +72,8 @@ def checked(
 ) -> tuple[Trajectory, tuple[str, ...]]:
     """Return the result of explicit Euler where it is right, else that of variable steps, and what to say of it.
 
-    Right is a root mean square difference from the solution with variable steps of at most
-    :data:`~netc.runtime.transient.ACCEPTED` of a signal's range.  Where that solution is not to be had in
+    Right is a root mean square difference from the solution with variable steps of at most :data:`RIGHT` of a
+    signal's range.  Where that solution is not to be had in
     :data:`PATIENCE` seconds, the result of Euler stands with a remark.  Where Euler is dear, that solution comes
     first, and Euler only if there is none.
 
@@ -119,7 +122,7 @@ def checked(
         why = failure.diagnostics[0].message
         return better, (f"explicit Euler fails ({why}), so --integrator auto takes the steps",)
     error_of_euler = transient.difference(*(found.values[:, 0].double().numpy() for found in (result, better)))
-    if error_of_euler <= transient.ACCEPTED:
+    if error_of_euler <= RIGHT:
         return result, ()
     share = f"{100 * error_of_euler:.2g} % of a signal's range"
     off = f"explicit Euler with steps of {engineering(dt, 's')} is off by {share}"
