@@ -22,6 +22,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -31,6 +32,8 @@ from netc.ngspice.rawfile import read_raw
 
 DEFAULT_TIMEOUT = 600.0
 DEFAULT_MEMORY_LIMIT = 8 << 30
+
+_PATIENCE = 0.2  # seconds between looks at whether to stop
 
 _TRAN = re.compile(r"^\.tran\s+(\S+)\s+(\S+)", re.IGNORECASE | re.MULTILINE)
 _COMMAND = re.compile(
@@ -79,6 +82,7 @@ def run(
     engine: str = "auto",
     memory_limit: int = DEFAULT_MEMORY_LIMIT,
     installation: Installation | None = None,
+    stopped: Event | None = None,
 ) -> Waveforms:
     """Simulate ``text`` and return its waveforms.
 
@@ -90,10 +94,11 @@ def run(
         engine: ``pyspice``, ``batch``, or ``auto``: PySpice, and batch where PySpice itself fails.
         memory_limit: bytes of address space (and of file) the process may use.
         installation: where ngspice is; looked up when ``None``.
+        stopped: once it is set, by another thread, the process is killed.
 
     Raises:
         NetcError: ngspice is absent, rejects the netlist (its own sentence is quoted), stops before the end,
-            crashes or runs out of time, or a wanted signal is not among its vectors.
+            crashes, runs out of time or is stopped, or a wanted signal is not among its vectors.
     """
     if match := _COMMAND.search(text):
         raise NetcError(f"refused to pass '{match.group(0).strip()}' to ngspice: it runs commands or reads files")
@@ -103,7 +108,7 @@ def run(
     for place, name in enumerate(engines):
         start = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="netc-ngspice-") as folder:
-            job = _Job(Path(folder), text, timeout, memory_limit, installation)
+            job = _Job(Path(folder), text, timeout, memory_limit, installation, stopped)
             try:
                 names, values = job.pyspice() if name == "pyspice" else job.batch()
             except _EngineFailed as failure:
@@ -122,6 +127,7 @@ class _Job:
     timeout: float
     memory_limit: int
     installation: Installation
+    stopped: Event | None
 
     def pyspice(self) -> tuple[list[str], np.ndarray]:
         worker = Path(__file__).with_name("worker.py")
@@ -172,7 +178,7 @@ class _Job:
                 raise _EngineFailed(f"{command[0]} cannot be started: {error.strerror}") from error
             try:
                 _limit(process.pid, self.timeout, self.memory_limit)
-                status = process.wait(self.timeout)
+                status = self._wait(process)
             except subprocess.TimeoutExpired:
                 raise NetcError(
                     f"ngspice did not finish within {self.timeout:g} s and was stopped",
@@ -181,6 +187,19 @@ class _Job:
             finally:
                 _kill(process)
         return status, output.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        if self.stopped is None:
+            return process.wait(self.timeout)
+        end = time.monotonic() + self.timeout
+        while True:
+            try:
+                return process.wait(min(_PATIENCE, max(0.0, end - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                if self.stopped.is_set():
+                    raise NetcError("ngspice was stopped") from None
+                if time.monotonic() >= end:
+                    raise
 
     def _environment(self) -> dict[str, str]:
         folder = str(self.folder)

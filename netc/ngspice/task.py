@@ -68,6 +68,19 @@ class TaskAgreement:
         return float(np.mean([abs(s.spikes[0] - s.spikes[1]) for s in self.samples]))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a sample does to a network in one simulator.
+
+    Attributes:
+        outputs: volts, float64, ``(rows, classes)``.
+        spikes: of each membrane, ``(membranes,)``.
+    """
+
+    outputs: np.ndarray
+    spikes: np.ndarray
+
+
 @dataclass(frozen=True, slots=True)
 class Judge:
     """How a sample's waveforms are read.
@@ -89,25 +102,31 @@ class Judge:
         """All nodes it looks at."""
         return tuple(dict.fromkeys([*self.outputs, *self.membranes]))
 
-    def compare(
-        self, label: int, times: np.ndarray, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
-    ) -> SampleAgreement:
-        """Compare a sample's waveforms by node, on one grid of ``times`` in seconds, all ``(rows,)``."""
-        spikes = np.array(
-            [[_spikes(times, found[name], self.threshold) for name in self.membranes] for found in (ours, theirs)],
-            dtype=np.int64,
-        ).reshape(2, len(self.membranes))
+    def read(self, times: np.ndarray, found: Mapping[str, np.ndarray]) -> Reading:
+        """Read waveforms by node, ``(rows,)`` each, on a grid of ``times`` in seconds."""
+        outputs = np.stack([np.asarray(found[name], dtype=np.float64) for name in self.outputs], axis=1)
+        spikes = [_spikes(times, found[name], self.threshold) for name in self.membranes]
+        return Reading(outputs, np.array(spikes, dtype=np.int64))
+
+    def compare(self, label: int, ours: Reading, theirs: Reading) -> SampleAgreement:
+        """Compare what netc and ngspice make of a sample, on the same grid."""
         nrmse = {}
-        for name in self.outputs:
-            difference = np.asarray(ours[name], dtype=np.float64) - theirs[name]
-            nrmse[name] = float(np.sqrt(np.mean(difference**2))) / signal_scale(theirs[name])
+        for column, name in enumerate(self.outputs):
+            difference = ours.outputs[:, column] - theirs.outputs[:, column]
+            nrmse[name] = float(np.sqrt(np.mean(difference**2))) / signal_scale(theirs.outputs[:, column])
         return SampleAgreement(
             int(label),
-            (_class(ours, self.outputs, self.logit_scale), _class(theirs, self.outputs, self.logit_scale)),
-            (int(spikes[0].sum()), int(spikes[1].sum())),
+            (self.winner(ours), self.winner(theirs)),
+            (int(ours.spikes.sum()), int(theirs.spikes.sum())),
             nrmse,
-            spikes,
+            np.stack([ours.spikes, theirs.spikes]),
         )
+
+    def winner(self, reading: Reading) -> int:
+        """Return the class."""
+        logits = self.logit_scale * reading.outputs[1:]
+        logits = logits - logits.max(axis=1, keepdims=True)
+        return int(np.argmax((logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).mean(axis=0)))
 
 
 def compare_task(
@@ -151,7 +170,7 @@ def compare_task(
         waveforms = run(stimuli.scaled(row), nodes=names, timeout=timeout, engine=engine)
         ours = {name: values[:, k, column] for column, name in enumerate(names)}
         theirs = {name: np.interp(times, waveforms.times, waveforms.values[name]) for name in names}
-        samples.append(judge.compare(label, times, ours, theirs))
+        samples.append(judge.compare(label, judge.read(times, ours), judge.read(times, theirs)))
     return TaskAgreement(tuple(samples))
 
 
@@ -241,12 +260,6 @@ def _sensed(line: str) -> list[str]:
     if words and words[0][0] in "fhw" and len(words) > 3:
         found += words[3:]
     return found
-
-
-def _class(found: Mapping[str, np.ndarray], outputs: Sequence[str], scale: float) -> int:
-    logits = scale * np.stack([found[name] for name in outputs], axis=1)[1:]
-    logits = logits - logits.max(axis=1, keepdims=True)
-    return int(np.argmax((logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).mean(axis=0)))
 
 
 def _spikes(times: np.ndarray, values: np.ndarray, threshold: float) -> int:
