@@ -56,6 +56,7 @@ class Context:
     """State of one elaboration.  Temperatures are in degrees Celsius."""
 
     diagnostics: Diagnostics
+    native: bool = True  # whether ngspice itself is to read the deck
     temperature: float = 27.0
     nominal_temperature: float = 27.0
     timing: Timing | None = None

@@ -56,7 +56,8 @@ class _Elaboration:
     def __init__(self, deck: ast.Deck, lenient: bool) -> None:
         self.deck = deck
         self.lenient = lenient
-        self.context = Context(Diagnostics(dict(deck.sources), list(deck.diagnostics)))
+        diagnostics = Diagnostics(dict(deck.sources), list(deck.diagnostics))
+        self.context = Context(diagnostics, native=deck.dialect == "ngspice")
         self.circuit = Circuit(deck.title, ["0"], [], self.context.parameters, sources=dict(deck.sources))
         self.circuit.diagnostics = self.context.diagnostics.items
         self.net_numbers: dict[str, int] = {"0": 0}
@@ -274,7 +275,8 @@ class _Elaboration:
         if item.initial is None:
             return
         branch.initial = bind_value(item.initial, scope)
-        if self.context.timing is not None and not self.context.timing.uic:
+        written = "#" not in item.name  # an integral's start counts in any case
+        if written and self.context.timing is not None and not self.context.timing.uic:
             self.context.warning(
                 f"IC= of {item.name} counts only with uic on .tran: the run starts from the operating point",
                 item.span,

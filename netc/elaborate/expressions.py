@@ -418,7 +418,8 @@ class TemplateTranslator(Translator):
             if count not in (1, 2):
                 hint = "a third argument, which resets the integral, is not supported yet" if count > 2 else None
                 return self.fail(f"{node.function}() takes 1 or 2 arguments, {count} given", node.span, hint)
-            self.context.warning(f"ngspice does not know {node.function}()", node.span)
+            if self.context.native:
+                self.context.warning(f"ngspice does not know {node.function}()", node.span)
             integral = self.template.auxiliary("S", translate(node.arguments[0]))
             return integral if count == 1 else add(integral, translate(node.arguments[1]))
         if node.function in ("pwl", "table"):
@@ -434,7 +435,7 @@ class TemplateTranslator(Translator):
         if None in numbers:
             place = node.arguments[1 + numbers.index(None)].span
             return self.fail(f"the points of {node.function}() must be plain numbers", place)
-        if node.function == "table":
+        if node.function == "table" and self.context.native:
             self.context.warning(
                 "ngspice does not know table(): pwl() is its name there, which goes on at the ends", node.span
             )

@@ -88,12 +88,12 @@ class _Evaluation:
             assert measure.trigger is not None and measure.target is not None
             first, last = self.moment(measure.trigger, start, stop), self.moment(measure.target, start, stop)
             return last - first, {"targ": last, "trig": first}
-        if measure.function == "find":
+        if measure.function in ("find", "deriv"):
             assert measure.trigger is not None
             at = self.moment(measure.trigger, start, stop)
             if quantity is None:
                 return at, {}
-            return self.at(quantity, at), {"at": at}
+            return self.at(quantity, at, slope=measure.function == "deriv"), {"at": at}
         assert quantity is not None
         if measure.trigger is not None and measure.target is not None:
             start, stop = (self.moment(event, start, stop) for event in (measure.trigger, measure.target))
@@ -162,9 +162,14 @@ class _Evaluation:
 
     # ------------------------------------------------------------------ values
 
-    def at(self, quantity: Quantity, time: float) -> float:
-        """Return ``quantity`` at a time."""
-        return float(np.interp(time, self.times, self.values(quantity)))
+    def at(self, quantity: Quantity, time: float, *, slope: bool = False) -> float:
+        """Return ``quantity`` at a time, or its slope: those of parabolas through three samples, interpolated."""
+        values = self.values(quantity)
+        if slope:
+            if len(values) < 3:
+                raise _Failed("a slope needs three samples")
+            values = np.gradient(values, self.times, edge_order=2)
+        return float(np.interp(time, self.times, values))
 
     def scalar(self, quantity: Quantity) -> float:
         """Return a quantity that no signal is part of."""

@@ -364,8 +364,9 @@ class Event:
 class Measure:
     """``.measure``: ``function`` of a signal in a window, at an event, or between a trigger and a target.
 
-    ``function`` is ``find`` (the expression, or the time where there is none, at ``trigger``), ``delay`` (from trigger
-    to target), ``param`` (an expression of other results), or a statistic such as ``avg``.
+    ``function`` is ``find`` (the expression, or the time where there is none, at ``trigger``), ``deriv`` (its slope
+    there), ``delay`` (from trigger to target), ``param`` (an expression of other results), or a statistic such as
+    ``avg``.
     """
 
     name: str

@@ -18,8 +18,7 @@ from netc.parse.lines import LogicalLine
 _ANALYSIS = re.compile(r"\.\w+\s+(tran|ac|dc|op|noise|tf|sp|fft|ac_sig)(?=\s)")
 _SIGNAL = re.compile(r"(?<![\w.])([vi])\s*\(\s*([^\s(),]+)\s*(?:,\s*([^\s(),]+)\s*)?\)")
 _EDGES = ("rise", "fall", "cross")
-_SAME = {"integral": "integ"}
-_STATISTICS = frozenset({"min", "max", "avg", "rms", "pp", "integ", "min_at", "max_at"})
+_SAME = {"integral": "integ", "derivative": "deriv"}
 
 
 def without_analysis(line: LogicalLine) -> tuple[LogicalLine, str | None]:
@@ -89,8 +88,9 @@ class MeasureBuilder(ElementBuilder):
         return _Statistic(_SAME.get(word, word), children[1], self.span(children[0]))
 
     def found(self, children: list[Any]) -> _Statistic:
-        """Build ``find expression``."""
-        return _Statistic("find", children[1], self.span(children[0]))
+        """Build ``find expression`` and ``derivative expression``."""
+        word = str(children[0])
+        return _Statistic(_SAME.get(word, word), children[1], self.span(children[0]))
 
     def event(self, children: list[Any]) -> _Event:
         """Build ``when left = right``, ``trig left`` and ``targ left``."""
@@ -148,15 +148,13 @@ class MeasureBuilder(ElementBuilder):
                 return ast.Measure(name, "find", None, when, None, (start, stop), whole)
             return ast.Measure(name, "delay", None, trigger, target, (start, stop), whole)
         function, expression = statistic.function, statistic.expression
-        if function == "find":
+        if function in ("find", "deriv"):
             at = loose.get("at")
             if when is None and at is not None and at.value is not None:
                 when = ast.Event(None, None, at.value, None, "cross", None, at.span)
             if when is None:
                 self.error(f"{name} does not say where to find it", statistic.span, "add at=time, or when a=b")
-            return ast.Measure(name, "find", expression, when, None, (start, stop), whole)
-        if function not in _STATISTICS:
-            self.error(f"{function} is not supported by .measure", statistic.span, "use find at two times")
+            return ast.Measure(name, function, expression, when, None, (start, stop), whole)
         return ast.Measure(name, function, expression, trigger, target, (start, stop), whole)
 
     def _event(self, head: _Event, keywords: list[Keyword]) -> ast.Event:

@@ -14,6 +14,7 @@ _TRAN_OP = re.compile(r"\.tran(/op)(?=\s)")
 _TOLERANCE = re.compile(r"(?<=[\s(,])(dev|lot)(/\w+)*\s*=?\s*[0-9.]+(e[-+]?[0-9]+)?\w*%?")
 _REPEAT = re.compile(r"[vi].*\bpwl[\s(].*\s(r)(?=\s*\)?\s*$)")
 _UNEQUAL = re.compile(r"\.params?\s+[a-z_]\w*(\s)\s*(?=\S)")
+_NAME = re.compile(r"\.meas\w*\s+\S+")
 _CLAUSE = re.compile(r"\b(?:from|to|at|val|td|rise|fall|cross)(\s)\s*(?=[^=\s])")
 
 
@@ -39,7 +40,8 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
     if line.text.startswith(".param") and "=" not in line.text:
         line = _equated(line, _UNEQUAL)
     elif line.text.startswith(".meas"):
-        line = _equated(line, _CLAUSE)
+        name = _NAME.match(line.text)
+        line = _equated(line, _CLAUSE, name.end() if name else 0)
     if dialect is LTSPICE and "^" in line.text:
         line = replace(line, text=line.text.replace("^", XOR))
     if dialect is LTSPICE and line.text.count("(") > line.text.count(")"):
@@ -59,10 +61,10 @@ def _reach(ends: tuple[int, int]) -> tuple[int, int]:
     return ends[0], ends[1] - ends[0]
 
 
-def _equated(line: LogicalLine, missing: re.Pattern[str]) -> LogicalLine:
+def _equated(line: LogicalLine, missing: re.Pattern[str], start: int = 0) -> LogicalLine:
     """Put an equals sign where the pattern's group, a blank, stands for one."""
     text = line.text
-    for found in missing.finditer(text):
+    for found in missing.finditer(text, start):
         text = text[: found.start(1)] + "=" + text[found.end(1) :]
     return replace(line, text=text)
 

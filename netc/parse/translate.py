@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from netc.diagnostics import Diagnostics, Span
 from netc.parse import ast
-from netc.parse.build import binary, map_expressions, number, rebuild
+from netc.parse.build import binary, map_expressions, number, rebuild, written
 from netc.parse.dialects import Dialect
 from netc.parse.foreign import clamped_table
 from netc.parse.ltspice_sources import rising, with_cycles
@@ -232,6 +232,8 @@ class _Translation:
                 yield self._tran(card)
             case ast.Model() if card.type in _SWITCHES:
                 yield _switch(card)
+            case ast.TableSource() if self.dialect.tables:
+                yield _sharp(card)
             case ast.Passive() if self.dialect.source_settings and card.kind in "CL":
                 yield from _with_parasitics(_of_own_voltage(card) if card.charge else card)
             case ast.BehaviouralSource() if self.dialect.behavioural_settings:
@@ -298,6 +300,16 @@ def _of_own_voltage(card: ast.Passive) -> ast.Passive:
         return ast.Voltage(*card.nodes, node.span) if isinstance(node, ast.Name) and node.name == "x" else node
 
     return card if card.value is None else replace(card, value=rebuild(card.value, change))
+
+
+def _sharp(card: ast.TableSource) -> ast.TableSource | ast.BehaviouralSource:
+    """Write a table as an expression: ngspice rounds the corners of its own TABLE."""
+    points = [part for point in card.points for part in point]
+    if len(points) < 4 or any(written(part) is None for part in points):
+        return card
+    value = clamped_table(card.expression, *points)
+    quantity = "v" if card.kind == "E" else "i"
+    return ast.BehaviouralSource(card.kind, card.name, card.nodes, quantity, value, card.span, card.parameters)
 
 
 def _switch(card: ast.Model) -> ast.Model:
