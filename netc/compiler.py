@@ -258,6 +258,11 @@ class Compilation:
             started = with_initial(program, {b.name: [settled[lane] for lane in b.lanes] for b in program.dynamic})
             return at_the_start(started, guess=guesses)
         held = {circuit.nets[n]: circuit.number(value) for n, (value, _) in circuit.initial_voltages.items()}
+        rest = None if program.inputs else self._at_rest
+        if rest is not None and {lane for b in program.dynamic for lane in b.lanes} <= rest[0].keys() | held.keys():
+            known = rest[0] | held
+            started = with_initial(program, {b.name: [known[lane] for lane in b.lanes] for b in program.dynamic})
+            return at_the_start(started, guess=rest[1] | rest[0])
         return with_initial(program, operating_point(program, held=held, guess=guesses))
 
     @property
@@ -282,19 +287,41 @@ class Compilation:
             return given
 
     @cached_property
+    def _dae_at_rest(self) -> Program:
+        from netc.lower import at_rest, lower
+
+        return lower(at_rest(self.circuit))
+
+    @cached_property
+    def _at_rest(self) -> tuple[dict[str, float], dict[str, float]] | None:
+        """States and unknowns, and signals, of the circuit at rest with what ``.ic`` names held, as SPICE finds it."""
+        from netc.runtime.rest import at_rest
+
+        return at_rest(self._dae_at_rest, self._guess)
+
+    @cached_property
     def _settled(self) -> dict[str, float]:
         """Initial states by lane, found on the circuit at rest with what ``.ic`` names held."""
-        from netc.lower import at_rest, lower, started_at
+        from netc.lower import lower, started_at
         from netc.optimise import optimise
         from netc.runtime.operating_point import operating_point, with_initial
 
-        rest = optimise(lower(at_rest(self.circuit)))
-        rest = with_initial(rest, operating_point(rest, guess=self._guess))
-        currents: dict[str, float] = {}
-        for block, values in zip(rest.states, simulate(rest, steps=0, dt=1.0)[1], strict=True):
-            if block.unit != "V" and not block.carried:
-                currents.update(zip(block.lanes, values[0].tolist(), strict=True))
-        started = lower(started_at(self.circuit, _first_row(rest), currents))
+        if self._at_rest is not None:
+            known, voltages = self._at_rest
+        else:
+            rest = optimise(self._dae_at_rest)
+            rest = with_initial(rest, operating_point(rest, guess=self._guess))
+            known = {
+                lane: value
+                for block, values in zip(rest.states, simulate(rest, steps=0, dt=1.0)[1], strict=True)
+                if not block.carried
+                for lane, value in zip(block.lanes, values[0].tolist(), strict=True)
+            }
+            voltages = _first_row(rest)
+        currents = {
+            lane: known[lane] for b in self._dae_at_rest.states if b.unit != "V" for lane in b.lanes if lane in known
+        }
+        started = lower(started_at(self.circuit, voltages, currents))
         blocks: dict[Expr, np.ndarray] = {
             Parameter(block.name, len(block.values)): block.values for block in started.parameters
         }

@@ -67,9 +67,15 @@ class Expr:
     @property
     def children(self) -> tuple[Expr, ...]:
         """Operands, in order."""
-        return tuple(v for v in (getattr(self, f) for f in self.fields) if isinstance(v, Expr)) + tuple(
-            e for f in self.fields if isinstance(t := getattr(self, f), tuple) for e in t if isinstance(e, Expr)
-        )
+        single: list[Expr] = []
+        several: list[Expr] = []
+        for field in self.fields:
+            value = getattr(self, field)
+            if isinstance(value, Expr):
+                single.append(value)
+            elif isinstance(value, tuple):
+                several += [e for e in value if isinstance(e, Expr)]
+        return (*single, *several)
 
     @property
     def size(self) -> int:

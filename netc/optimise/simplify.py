@@ -47,9 +47,8 @@ def _is_clock(root: Expr, rates: Rates, known: dict[Expr, bool]) -> bool:
     """Whether ``root`` changes with time and depends on nothing else that does."""
     if rates(root) != Rate.TIME:
         return False
-    for node in postorder(root):
-        if node not in known:
-            known[node] = not isinstance(node, State) and all(known[child] for child in node.children)
+    for node in postorder(root, known=known):
+        known[node] = not isinstance(node, State) and all(known[child] for child in node.children)
     return known[root]
 
 

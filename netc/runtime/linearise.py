@@ -20,6 +20,8 @@ Array = np.ndarray[Any, np.dtype[Any]]  # float64
 
 _SEEDED_VALUES = 20_000_000
 """Most numbers a lane array may hold over all seeds evaluated at once (160 MB)."""
+_RANK = 1e-11
+"""Singular values below this share of the largest count as 0 (rows and columns are scaled to 1 first)."""
 
 
 class Linearisation:
@@ -184,3 +186,14 @@ class Linearisation:
     def _sparsity(self) -> tuple[Array, Array, Array]:
         """Rows and columns of what may differ from 0 in the Jacobian, and the group of each column (-1: empty)."""
         return jacobian_structure(self._derivatives, self.leaves)
+
+
+def shortest_solution(matrix: Array, right: Array) -> Array:
+    """Return the least-norm solution of ``matrix @ y = right``, after scaling rows and columns to 1."""
+    rows = np.abs(matrix).max(axis=1, initial=0.0)
+    rows = np.where(rows > 0, rows, 1.0)
+    scaled = matrix / rows[:, None]
+    columns = np.abs(scaled).max(axis=0, initial=0.0)
+    columns = np.where(columns > 0, columns, 1.0)
+    solution, *_ = np.linalg.lstsq(scaled / columns, right / rows, rcond=_RANK)
+    return np.asarray(solution) / columns

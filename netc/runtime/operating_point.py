@@ -18,7 +18,7 @@ from netc.ir.implicit import Newton
 from netc.ir.nodes import Const, Expr, Parameter, State, postorder
 from netc.ir.program import ParameterBlock, Program
 from netc.optimise.rewriting import rewritten
-from netc.runtime.linearise import Linearisation
+from netc.runtime.linearise import Linearisation, shortest_solution
 
 Array = np.ndarray[Any, np.dtype[Any]]  # float64
 
@@ -30,8 +30,6 @@ _PSEUDO_STEPS = 400
 _RELATIVE = 1e-9
 _ABSOLUTE = 1e-12
 _FIRST_FRACTION, _LEAST_FRACTION = 0.1, 1e-5
-_RANK = 1e-11
-"""Singular values below this share of the largest count as 0 (rows and columns are scaled to 1 first)."""
 
 
 def operating_point(
@@ -197,7 +195,7 @@ def _newton(linear: Linearisation, start: Array, free: Array) -> tuple[bool, Arr
             return False, x
         rows = _row_scale(jacobian)
         step = np.zeros_like(x)
-        step[free] = _shortest_solution(jacobian, -f[free])
+        step[free] = shortest_solution(jacobian, -f[free])
         size = np.abs(f[free] / rows)
         small = _RELATIVE * np.abs(x) + _ABSOLUTE
         at_rest = bool((size <= 1e3 * small[free]).all())
@@ -254,7 +252,7 @@ def _relax(linear: Linearisation, start: Array, free: Array) -> Array:
         if not np.isfinite(jacobian).all():
             break
         step = np.zeros_like(x)
-        step[free] = _shortest_solution(np.eye(int(free.sum())) / h - jacobian, f[free])
+        step[free] = shortest_solution(np.eye(int(free.sum())) / h - jacobian, f[free])
         trial = x + step
         f_trial = linear.rate_of_change(trial)
         # the corrector's defect: how far one Newton step is from the implicit step itself
@@ -279,17 +277,6 @@ def _row_scale(jacobian: Array) -> Array:
     """What turns a rate of change into a distance: the largest slope of each row, 1 for an empty row."""
     largest = np.abs(jacobian).max(axis=1, initial=0.0)
     return np.where(largest > 0, largest, 1.0)
-
-
-def _shortest_solution(matrix: Array, right: Array) -> Array:
-    """The least-norm solution of ``matrix @ y = right``, after scaling rows and columns to 1."""
-    rows = np.abs(matrix).max(axis=1, initial=0.0)
-    rows = np.where(rows > 0, rows, 1.0)
-    scaled = matrix / rows[:, None]
-    columns = np.abs(scaled).max(axis=0, initial=0.0)
-    columns = np.where(columns > 0, columns, 1.0)
-    solution, *_ = np.linalg.lstsq(scaled / columns, right / rows, rcond=_RANK)
-    return np.asarray(solution) / columns
 
 
 def _not_found(linear: Linearisation, point: Array, free: Array) -> NetcError:

@@ -44,6 +44,9 @@ _POLYNOMIAL = np.linalg.inv(NODES[:, None] ** np.arange(1, 4))
 
 _MOST_ITERATIONS = 8
 _SMALLEST, _LARGEST = 0.1, 8.0
+_SMALL = 60
+"""Most variables of a system that is solved with the Jacobians of all stages where that of the start will not do."""
+_MOST_FULL_ITERATIONS = 12
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Residual, as a share of its largest terms, that is no more than what is left when they cancel."""
 
@@ -124,11 +127,13 @@ class Radau:
             guess = np.zeros((3, system.size)) if last is None else last.at(time + NODES * h) - v
             scale = self._scale(v)
             found = self._solve(factors, times, h, v, guess, scale, self._rounding(jacobian, v))
+            if found is None and system.size <= _SMALL:
+                found = self._solve_fully(times, h, v, guess, scale)
             if found is None:
                 if not fresh:
                     jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
                 else:
-                    h, last = h / 4, None
+                    h, last, rejected = h / 4, None, True
                 continue
             z, iterations, rate = found
             after = v + z[2]
@@ -235,4 +240,28 @@ class Radau:
             elif size < 1e-3 * self._newton:
                 return z, iteration, rate
             before = size
+        return None
+
+    def _solve_fully(self, times: Array, h: float, v: Array, z: Array, scale: Array) -> tuple[Array, int, float] | None:
+        """Newton's method with the Jacobian of every stage, for conductances that change by decades within a step."""
+        system, size = self._system, self._system.size
+        coupling = np.kron(_INVERSE / h, np.diag(self._mass))
+        stage = np.arange(3)
+        for iteration in range(_MOST_FULL_ITERATIONS):
+            slopes = system.rates(times, v + z)
+            blocks = system.jacobians(times, v + z)
+            matrix = coupling.copy().reshape(3, size, 3, size)
+            matrix[stage, :, stage, :] -= blocks
+            residual = slopes - (_INVERSE / h) @ (self._mass * z)
+            if not (np.isfinite(residual).all() and np.isfinite(blocks).all()):
+                return None
+            try:
+                change = Factors(matrix.reshape(3 * size, 3 * size))(residual.ravel()).reshape(3, size)
+            except ValueError:
+                return None
+            z = z + change
+            if not np.isfinite(z).all():
+                return None
+            if float(np.max(np.abs(change) / scale, initial=0.0)) < self._newton:
+                return z, min(iteration + 1, _MOST_ITERATIONS), 1.0
         return None

@@ -109,6 +109,18 @@ class System:
             return result
         return sparse.csc_matrix((entries, (rows, columns)), shape=(self.size, self.size))
 
+    def jacobians(self, times: Array, v: Array) -> Array:
+        """Return ``dF/dv`` at several points, ``(batch, size, size)``, for times ``(batch,)`` and ``(batch, size)``."""
+        rows, columns, group_of, evaluator = self._linear
+        groups, batch = int(group_of.max(initial=-1)) + 1, len(times)
+        directions = np.tile(group_of[None, :] == np.arange(groups)[:, None], (batch, 1)).astype(np.float64)
+        points = np.repeat(v, groups, axis=0)
+        found = evaluator(np.repeat(times, groups)[:, None], *self._split(points), *self._split(directions))
+        products = self._joined(found, batch * groups).reshape(batch, groups, self.size)
+        result = np.zeros((batch, self.size, self.size))
+        result[:, rows, columns] = products[:, group_of[columns], rows]
+        return result
+
     def observer(self, names: Sequence[str]) -> Observer:
         """Return what computes signals by name; ``ValueError`` for a name the circuit does not have."""
         return Observer(self, names)
@@ -124,6 +136,11 @@ class System:
     def of_time(self, exprs: Sequence[Expr]) -> Evaluator:
         """Return an evaluator of expressions that depend on the time alone."""
         return Evaluator(exprs, self._fixed, (Time(),))
+
+    @property
+    def fixed(self) -> Mapping[Expr, Array]:
+        """Values of parameters and inputs."""
+        return self._fixed
 
     @property
     def functions(self) -> tuple[Expr, ...]:

@@ -30,7 +30,7 @@ WANTED = 1e-3
 ACCEPTED = 1e-2
 """Error beyond which there is no result."""
 
-_TOLERANCES = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+_TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 _ABSOLUTE = {"V": 1e-10, "A": 1e-13}
 _MOST_STEPS = 400_000
 _LEAST_STEPS = 50  # of the whole run, as in SPICE
