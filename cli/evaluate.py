@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .common import BACKENDS, FILE, cache_option, pass_option
+from .events import chosen, event_options
 
 
 @click.command("evaluate")
@@ -17,6 +18,7 @@ from .common import BACKENDS, FILE, cache_option, pass_option
 @click.option("--batch", type=int, help="Samples at once.  [as in training]")
 @click.option("--threads", type=int, help="CPU threads.  [all]")
 @click.option("--backend", type=BACKENDS, help="PyTorch, or a fused C++ kernel.  [as in training]")
+@event_options
 @pass_option
 @cache_option
 def command(
@@ -29,6 +31,7 @@ def command(
     backend: str | None,
     disable: tuple[str, ...],
     no_cache: bool,
+    **events: object,
 ) -> None:
     """Test the trained run in the folder DIR.
 
@@ -40,9 +43,10 @@ def command(
     """
     from netc.cache import DeckCache
     from netc.data import load
-    from netc.training import evaluate
+    from netc.training import evaluate, frames_of
 
-    dataset = load(data_name, directory=data_dir, limit_test=limit_test)
+    given = {**frames_of(directory, data_name), **chosen(events)}
+    dataset = load(data_name, directory=data_dir, limit_test=limit_test, events=given)
     result = evaluate(
         directory,
         dataset,

@@ -18,6 +18,8 @@ from .common import (
     read_deck,
     say,
 )
+from .events import chosen as chosen_events
+from .events import event_options
 from .integrators import integrator_option
 
 
@@ -30,7 +32,7 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
 
 @click.command("train")
 @deck_options
-@click.option("--data", "data_name", required=True, metavar="NAME", help="Data set: mnist, fashion-mnist, digits.")
+@click.option("--data", "data_name", required=True, metavar="NAME", help="Data set, such as mnist; netc data list.")
 @click.option("--data-dir", type=FILE, metavar="DIR", help="Where the data are, or go.")
 @click.option("--epochs", type=int, default=10, show_default=True, help="Times through the training samples.")
 @click.option("--batch", type=int, default=128, show_default=True, help="Samples per update.")
@@ -120,6 +122,7 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
     show_default=True,
     help="PyTorch, or a fused C++ kernel (where a C++ compiler is present).",
 )
+@event_options
 @integrator_option
 @pass_option
 @cache_option
@@ -155,6 +158,7 @@ def command(
     from netc.data import load
     from netc.training import TrainingInterrupted, TrainingOptions, train
 
+    events = chosen_events(options)
     chosen = TrainingOptions(learning_rate=lr, disable_passes=disable, **options)  # type: ignore[arg-type]  # click has checked the types
     chosen.check()
     directory = out or Path("runs") / f"{deck.stem}-{data_name}"
@@ -173,7 +177,7 @@ def command(
         _ = compilation.program
         for line in compilation.integration:
             say(f"note: {line}")
-    dataset = load(data_name, directory=data_dir, limit_train=limit_train, limit_test=limit_test)
+    dataset = load(data_name, directory=data_dir, limit_train=limit_train, limit_test=limit_test, events=events)
     try:
         result = train(compilation, dataset, chosen, directory=directory, resume=resume)
     except TrainingInterrupted as stopped:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netc.data.events import Frames
+from netc.data.events import EventOptions, Frames
 from netc.diagnostics import NetcError
 
 Features = NDArray[np.float32]
@@ -48,6 +48,7 @@ class Dataset:
         train_available: training samples of the whole set; more than ``n`` where a limit was asked for.
         test_available: test samples of the whole set.
         checksums: md5 by file name, as verified while reading.
+        events: how recordings became frames; ``None`` where there are none.
     """
 
     train_x: Samples
@@ -62,6 +63,7 @@ class Dataset:
     train_available: int
     test_available: int
     checksums: Mapping[str, str] = field(default_factory=dict)
+    events: EventOptions | None = None
 
     @property
     def features(self) -> int:
@@ -105,6 +107,7 @@ class Dataset:
             "test_samples": len(self.test_y),
             "test_available": self.test_available,
             "md5": dict(self.checksums),
+            "events": None if self.events is None else asdict(self.events),
         }
 
 

@@ -101,6 +101,7 @@ class DvsGesture:
             order="official split by person; person by person, a limit takes the first ones",
             train_available=len(train_y),
             test_available=len(test_y),
+            events=self.options,
         )
 
     def _part(self, samples: Iterator[tuple[int, Recording]], count: int) -> tuple[Frames, np.ndarray]:

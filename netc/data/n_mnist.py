@@ -112,6 +112,7 @@ class NMnist:
             order="official split; by number of the recording, a limit takes the first ones",
             train_available=self.train,
             test_available=self.test,
+            events=self.options,
         )
 
     def _part(self, folder: Path, count: int) -> tuple[Frames, np.ndarray]:

@@ -16,7 +16,7 @@ from netc.diagnostics import NetcError
 from netc.ir.program import Program
 from netc.report import plots
 from netc.report.plots import Array
-from netc.training import load_trained
+from netc.training import inputs, load_trained
 from netc.training.contract import CircuitModule, Compilation
 from netc.training.contract import membranes as membranes_of
 from netc.training.unroll import mean_log_probabilities
@@ -58,16 +58,16 @@ def draw_run(directory: Path | str, compilation: Compilation, dataset: Dataset) 
 
     shown = membranes_of(module, options.activity_nodes)
     hidden = [n for n in shown if n not in module.OUTPUTS]
-    samples = torch.from_numpy(dataset.test_x[:_SAMPLES]).to(options.torch_dtype)
+    features = torch.from_numpy(dataset.test_x[:_SAMPLES]).to(options.torch_dtype)
+    samples = inputs.held(features, inputs.steps_a_frame(steps.count, dataset))
+    count = inputs.length(samples, steps.count)
     with torch.no_grad():
-        voltages, _ = module(steps.count, steps.dt, samples, observe=(*hidden, *module.OUTPUTS))
-        scores = mean_log_probabilities(
-            module, samples, steps=steps.count, dt=steps.dt, logit_scale=options.logit_scale
-        )
+        voltages, _ = module(count, steps.dt, samples, observe=(*hidden, *module.OUTPUTS))
+        scores = mean_log_probabilities(module, samples, steps=count, dt=steps.dt, logit_scale=options.logit_scale)
     traces = voltages.numpy().astype(np.float64)
     done.append(folder / "membranes.png")
     plots.membranes(
-        np.arange(steps.count + 1, dtype=np.float64) * steps.dt,
+        np.arange(count + 1, dtype=np.float64) * steps.dt,
         traces[..., : len(hidden)],
         traces[..., len(hidden) :],
         dataset.test_y[:_SAMPLES].tolist(),

@@ -20,10 +20,10 @@ def permutation(samples: int, seed: int, epoch: int) -> Tensor:
 
 
 def drop(amplitudes: Tensor, share: float, seed: int, epoch: int, batch: int) -> Tensor:
-    """Return ``(batch, FEATURES)`` with a share of features zeroed and the others scaled up to keep the mean."""
+    """Return ``(..., batch, FEATURES)`` with a share of each sample's features zeroed and the others scaled up."""
     if share == 0:
         return amplitudes
-    kept = torch.rand(amplitudes.shape, generator=generator(seed, "dropout", epoch, batch)) >= share
+    kept = torch.rand(amplitudes.shape[-2:], generator=generator(seed, "dropout", epoch, batch)) >= share
     return amplitudes * kept.to(amplitudes.dtype).to(amplitudes.device) / (1 - share)
 
 

@@ -21,6 +21,7 @@ from netc.kernels.circuit import kernel_for
 from netc.training import memory
 from netc.training.activity import Counter, Counts, count, with_counters
 from netc.training.contract import CircuitModule, State
+from netc.training.inputs import length, stretch
 from netc.training.options import TrainingOptions
 from netc.training.penalties import Penalties
 from netc.training.timing import Steps
@@ -87,7 +88,7 @@ class TorchEngine:
             scores, means = log_probabilities_and_means(
                 self.module,
                 samples,
-                steps=self.steps.count,
+                steps=length(samples, self.steps.count),
                 dt=self.steps.dt,
                 logit_scale=self.logit_scale,
                 signals=self.penalised,
@@ -110,12 +111,18 @@ class TorchEngine:
             return memory.bytes_per_step(self.module, samples, batch, self.steps.dt)
 
     def _scores(self, samples: Tensor, chunk: int) -> Tensor:
-        missing = self.batch - len(samples) if self.compiled else 0
+        size = samples.shape[-2]
+        missing = self.batch - size if self.compiled else 0
         given = torch.nn.functional.pad(samples, (0, 0, 0, missing)) if missing > 0 else samples
         scores = mean_log_probabilities(
-            self.module, given, steps=self.steps.count, dt=self.steps.dt, logit_scale=self.logit_scale, chunk=chunk
+            self.module,
+            given,
+            steps=length(given, self.steps.count),
+            dt=self.steps.dt,
+            logit_scale=self.logit_scale,
+            chunk=chunk,
         )
-        return scores[: len(samples)]
+        return scores[:size]
 
     @contextmanager
     def _mode(self) -> Iterator[None]:
@@ -150,11 +157,11 @@ class KernelEngine:
     def learn(self, samples: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
         watch = self._clip if self.clip_sample is not None else None
-        steps = self.steps
+        count, dt = length(samples, self.steps.count), self.steps.dt
         if weights is None or self.weighed is None:
-            return self.kernel.classify(self.module, samples, labels, steps.count, steps.dt, self.logit_scale, watch)
+            return self.kernel.classify(self.module, samples, labels, count, dt, self.logit_scale, watch)
         given = torch.cat([samples, weights], dim=1)
-        return self.weighed.classify(self.module, given, labels, steps.count, steps.dt, self.logit_scale, watch)
+        return self.weighed.classify(self.module, given, labels, count, dt, self.logit_scale, watch)
 
     def _clip(self, value: Tensor) -> None:
         """Have the gradient of each sample by what its inputs drive clipped."""
@@ -169,7 +176,8 @@ class KernelEngine:
 
     def scores(self, samples: Tensor) -> Tensor:
         """See :class:`Engine`."""
-        return self.kernel.log_probabilities(self.module, samples, self.steps.count, self.steps.dt, self.logit_scale)
+        count = length(samples, self.steps.count)
+        return self.kernel.log_probabilities(self.module, samples, count, self.steps.dt, self.logit_scale)
 
     def tally(self, samples: Tensor, nodes: Sequence[str], threshold: float) -> tuple[Tensor, Counts]:
         """See :class:`Engine`; counted beside the circuit where the nodes are states."""
@@ -183,7 +191,8 @@ class KernelEngine:
             return self.scores(samples), stretches(
                 _Running(self.kernel, self.module), self.steps, samples, nodes, threshold
             )
-        scores, finals = kernel.tally(self.module, samples, self.steps.count, self.steps.dt, self.logit_scale)
+        count = length(samples, self.steps.count)
+        scores, finals = kernel.tally(self.module, samples, count, self.steps.dt, self.logit_scale)
         return scores, counter.counts(finals)
 
 
@@ -224,11 +233,13 @@ def stretches(simulate: _Simulator, steps: Steps, samples: Tensor, nodes: Sequen
     """Count spikes while no more than a few steps of voltages are kept."""
     found, state = Counts.none(len(nodes)), None
     with torch.no_grad():
-        for first in range(0, steps.count, _SCORED_AT_ONCE):
-            now = min(_SCORED_AT_ONCE, steps.count - first)
-            rows, state = simulate(now, steps.dt, samples, observe=tuple(nodes), state=state, first_step=first)
+        whole = length(samples, steps.count)
+        for first in range(0, whole, _SCORED_AT_ONCE):
+            now = min(_SCORED_AT_ONCE, whole - first)
+            given = stretch(samples, first, now)
+            rows, state = simulate(now, steps.dt, given, observe=tuple(nodes), state=state, first_step=first)
             found.add(count(rows, threshold))
-    found.samples = len(samples)
+    found.samples = samples.shape[-2]
     return found
 
 

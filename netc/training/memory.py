@@ -11,6 +11,7 @@ from torch import Tensor
 
 from netc.diagnostics import NetcError
 from netc.training.contract import CircuitModule
+from netc.training.inputs import stretch
 from netc.training.unroll import mean_log_probabilities
 
 _PROBE_SAMPLES = 8
@@ -29,7 +30,7 @@ def kept_bytes(module: CircuitModule, amplitudes: Tensor, steps: int, dt: float)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        mean_log_probabilities(module, amplitudes, steps=steps, dt=dt, logit_scale=1.0)
+        mean_log_probabilities(module, stretch(amplitudes, 0, steps), steps=steps, dt=dt, logit_scale=1.0)
     return sum(sizes.values())
 
 
@@ -38,10 +39,10 @@ def bytes_per_step(module: CircuitModule, amplitudes: Tensor, batch: int, dt: fl
 
     Measured on a few samples and steps; what is kept grows linearly in both.
     """
-    probe = amplitudes[:_PROBE_SAMPLES]
+    probe = amplitudes[..., :_PROBE_SAMPLES, :]
     few, more = (kept_bytes(module, probe, steps, dt) for steps in _PROBE_STEPS)
     per_step = (more - few) / (_PROBE_STEPS[1] - _PROBE_STEPS[0])
-    return max(0.0, per_step) * batch / len(probe)
+    return max(0.0, per_step) * batch / probe.shape[-2]
 
 
 def available_bytes(device: torch.device) -> int | None:

@@ -127,3 +127,16 @@ def versions() -> dict[str, Any]:
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
     }
+
+
+def frames_of(directory: Path | str, data: str) -> dict[str, Any]:
+    """Return how recordings of the data set ``data`` became frames in a run's training; nothing where they did not.
+
+    Raises:
+        NetcError: the folder is no run.
+    """
+    stored = RunFolder(Path(directory)).read_json(CONFIG).get("data")
+    if not isinstance(stored, dict) or stored.get("name") != data:
+        return {}
+    events = stored.get("events")
+    return dict(events) if isinstance(events, dict) else {}

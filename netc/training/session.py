@@ -16,7 +16,7 @@ from netc.data import Dataset
 from netc.data.dataset import Samples
 from netc.data.split import held_out
 from netc.diagnostics import NetcError
-from netc.training import augmentation, batches
+from netc.training import augmentation, batches, inputs
 from netc.training.activity import Activity, Counts, hidden_mean
 from netc.training.adam import Adam
 from netc.training.contract import CircuitModule
@@ -104,6 +104,7 @@ class Session:
         self.classes = len(dataset.classes)
         learn, out = held_out(dataset.train_y, options.validation, options.seed)
         self.learning, self.validating = torch.from_numpy(learn), torch.from_numpy(out)
+        self.hold = inputs.steps_a_frame(steps.count, dataset)
         if options.augment:
             augmentation.picture_shape(dataset.features)
         self.optimiser = Adam(module.parameters(), options.learning_rate)
@@ -125,8 +126,9 @@ class Session:
         return samples.to(self.device, self.options.torch_dtype)
 
     def features(self, samples: Samples, chosen: Tensor) -> Tensor:
-        """Return the features of the samples with these numbers, as the module wants them."""
-        return self.amplitudes(torch.from_numpy(np.ascontiguousarray(samples[chosen.numpy()])))
+        """Return what the samples with these numbers drive the module with."""
+        found = torch.from_numpy(np.ascontiguousarray(samples[chosen.numpy()]))
+        return inputs.held(self.amplitudes(found), self.hold)
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return features, labels to learn and true labels of the next batch."""
@@ -237,7 +239,7 @@ class Session:
     def _tally(self, samples: Tensor) -> _Batch:
         with torch.no_grad():
             scores, counts = self.engine.tally(samples, self.nodes, self.options.spike_threshold)
-        return _Batch(scores, counts, counts.mean(self.steps.count, self.nodes))
+        return _Batch(scores, counts, counts.mean(inputs.length(samples, self.steps.count), self.nodes))
 
     def score(
         self, samples: Samples, labels: Tensor, chosen: Tensor | None = None, stop: Callable[[], bool] = lambda: False
@@ -253,20 +255,20 @@ class Session:
         Raises:
             NetcError: the circuit diverges.
         """
-        loss, correct, counts = 0.0, 0, Counts.none(len(self.nodes))
+        loss, correct, counts, steps = 0.0, 0, Counts.none(len(self.nodes)), self.steps.count
         numbers = torch.arange(len(labels)) if chosen is None else chosen
         for first in range(0, len(numbers), self.options.batch):
             if stop():
                 return None
             part = numbers[first : first + self.options.batch]
             given, wanted = self.features(samples, part), labels[part].to(self.device)
-            found = self._tally(given)
+            found, steps = self._tally(given), inputs.length(given, steps)
             if not bool(torch.isfinite(found.scores).all()):
                 raise self._diverged(given)
             loss += negative_log_likelihood(found.scores, wanted).item() * len(wanted)
             correct += int((found.scores.argmax(dim=-1) == wanted).sum())
             counts.add(found.counts)
-        return Score(loss / len(numbers), correct / len(numbers), counts.mean(self.steps.count, self.nodes))
+        return Score(loss / len(numbers), correct / len(numbers), counts.mean(steps, self.nodes))
 
     def share_at_bounds(self) -> float:
         """Return the share of trained values that sit on one of their bounds."""
@@ -320,7 +322,8 @@ class Session:
     def _diverged(self, samples: Tensor) -> NetcError:
         """Return an error that says where in time, and at which output, a batch left the finite numbers."""
         with torch.no_grad():
-            voltages, _ = self.module(self.steps.count, self.steps.dt, samples, observe=self.module.OUTPUTS)
+            steps = inputs.length(samples, self.steps.count)
+            voltages, _ = self.module(steps, self.steps.dt, samples, observe=self.module.OUTPUTS)
         bad = ~torch.isfinite(voltages).all(dim=1)
         where = ""
         if bool(bad.any()):

@@ -21,6 +21,7 @@ from netc.training import checkpoint, memory, timing
 from netc.training.activity import hidden_mean
 from netc.training.contract import CircuitModule, Compilation, check_runnable, check_trainable, membranes
 from netc.training.engines import TorchEngine, choose
+from netc.training.inputs import check_kind
 from netc.training.interruption import StopRequest, TrainingInterrupted
 from netc.training.options import FREE_ON_RESUME, TrainingOptions
 from netc.training.penalties import penalties
@@ -178,12 +179,12 @@ def _session(
     notify: Callable[[str], None],
 ) -> Session:
     program = compilation.program
-    for block in program.inputs:
-        if block.mode != "amplitude":
-            raise NetcError(
-                f"the deck's inputs are whole waveforms, but {dataset.name} has one number a feature",
-                hint="use *.netc input with mode=amplitude",
-            )
+    check_kind(program, dataset)
+    if dataset.changing and (options.augment or options.clip_sample is not None):
+        raise NetcError(
+            "--augment and --clip-sample are for features that do not change over time",
+            hint=f"leave them out for {dataset.name}",
+        )
     module: CircuitModule = compilation.module(options.torch_dtype)
     module.to(torch.device(options.device))
     check(module, dataset)
@@ -237,7 +238,7 @@ def _check_same_run(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Non
     for name in sorted(set(before) | set(now)):
         if name not in FREE_ON_RESUME and before.get(name) != now.get(name):
             changed.append(f"{name} was {before.get(name)}, is {now.get(name)}")
-    for part in ("name", "train_samples", "md5"):
+    for part in ("name", "train_samples", "md5", "events"):
         if _entry(stored, "data").get(part) != wanted["data"][part]:
             changed.append(f"data {part} was {_entry(stored, 'data').get(part)}, is {wanted['data'][part]}")
     if _entry(stored, "simulation") != wanted["simulation"]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from netc.training.contract import CircuitModule, State
+from netc.training.inputs import stretch
 
 
 def mean_log_probabilities(
@@ -28,7 +29,7 @@ def mean_log_probabilities(
 
     Args:
         module: the circuit.
-        amplitudes: ``(batch, FEATURES)`` in [0, 1].
+        amplitudes: ``(batch, FEATURES)`` in [0, 1], or waveforms ``(steps, batch, FEATURES)``.
         steps: time steps.
         dt: time step in seconds.
         logit_scale: multiplies voltages before the softmax, 1/V.
@@ -42,7 +43,8 @@ def mean_log_probabilities(
     state: State | None = None
     total: Any = 0.0
     for first in range(0, steps, stride):
-        arguments = (module, amplitudes, min(stride, steps - first), dt, logit_scale, first, state)
+        now = min(stride, steps - first)
+        arguments = (module, stretch(amplitudes, first, now), now, dt, logit_scale, first, state)
         if stride < steps and torch.is_grad_enabled():
             part, state = checkpoint(_stretch, *arguments, use_reentrant=False, preserve_rng_state=False)
         else:
