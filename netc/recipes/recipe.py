@@ -1,7 +1,8 @@
 """What a recipe file says.  A new recipe is a file in ``netlists/recipes/``; there is nothing else to register.
 
 A file has ``description`` and ``data`` (the name of a data set), and the tables ``network`` (arguments of
-:func:`netc.generate.generate`) and ``training`` (attributes of :class:`netc.training.TrainingOptions`).
+:func:`netc.generate.generate`), ``training`` (attributes of :class:`netc.training.TrainingOptions`) and, for recordings
+of event cameras, ``events`` (attributes of :class:`netc.data.events.EventOptions`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any
 
+from netc.data.events import EventOptions
 from netc.diagnostics import Diagnostics, NetcError, Span, printable
 from netc.generate.design import Design
 from netc.training import TrainingOptions
@@ -30,6 +32,7 @@ class Recipe:
         description: one sentence.
         data: the data set's name.
         network: arguments of the generator.
+        events: how recordings become frames, where the data are recordings.
         training: options of the training.
         text: the file.
         source: its name for messages.
@@ -39,6 +42,7 @@ class Recipe:
     description: str
     data: str
     network: Mapping[str, Any]
+    events: Mapping[str, Any]
     training: Mapping[str, Any]
     text: str
     source: str
@@ -93,14 +97,16 @@ def parse(name: str, text: str, source: str) -> Recipe:
         str(values.get("description", "")),
         str(values.get("data", "")),
         values.get("network", {}),
+        values.get("events", {}),
         values.get("training", {}),
         text,
         source,
     )
     problems = Diagnostics()
     known = {
-        "": {"description", "data", "network", "training"},
+        "": {"description", "data", "network", "events", "training"},
         "network": {f.name for f in fields(Design)} - _BY_RUN,
+        "events": {f.name for f in fields(EventOptions)},
         "training": {f.name for f in fields(TrainingOptions)} - _BY_RUN,
     }
     for table, allowed in known.items():

@@ -58,7 +58,9 @@ def read_data(
             f"data sets are {', '.join(data_names())}",
         )
         raise NetcError([problem], {recipe.source: recipe.text.splitlines()})
-    return load_data(recipe.data, directory=directory, limit_train=limit_train, limit_test=limit_test)
+    return load_data(
+        recipe.data, directory=directory, limit_train=limit_train, limit_test=limit_test, events=recipe.events
+    )
 
 
 def run(
