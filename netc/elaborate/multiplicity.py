@@ -6,9 +6,10 @@ import math
 
 import netc.parse.ast as ast
 from netc.elaborate.circuit import Law, Value
-from netc.elaborate.context import Context
+from netc.elaborate.context import Context, as_expr, as_value
 from netc.elaborate.prepared import Prepared, multiplied
 from netc.elaborate.scopes import Definition, Scope
+from netc.ir.build import mul
 
 _NOT_MULTIPLIED = frozenset("BSW")
 
@@ -27,6 +28,8 @@ def instances_in_parallel(card: ast.Instance, definition: Definition, scope: Sco
         return scope.multiplicity
     if number <= 0:
         scope.context.error(f"m= must be above 0, not {number:g}", expression.span)
+    if scope.multiplicity is not None and not scope.context.native:
+        return as_value(mul(as_expr(scope.multiplicity), as_expr(value)))
     if scope.multiplicity is not None:
         scope.context.error(
             "m= of an instance inside one that has m= itself is not supported: ngspice forgets one of the two",
@@ -44,9 +47,9 @@ def multiplied_values(
     if law.kind not in "RCLI":
         return law, values
     trouble = None
-    if item.counted:
+    if item.counted and context.native:
         trouble = "of which ngspice forgets its own m="
-    elif law.letter in _NOT_MULTIPLIED and law.kind == "I":
+    elif law.letter in _NOT_MULTIPLIED and law.kind == "I" and context.native:
         trouble = "which ngspice does not multiply"
     elif item.currents:
         trouble = "which reads a current, to ngspice that of all instances together"

@@ -90,7 +90,10 @@ class CardBuilder(MeasureBuilder):
         uic = [v for v in values if isinstance(v, ast.Name) and v.name == "uic"]
         arguments = tuple(v for v in values if v not in uic)
         modifiers = [v for v in arguments if isinstance(v, ast.Name) and v.name in self.dialect.run_modifiers]
-        if not 1 <= len(arguments) - len(modifiers) <= 4:
+        sweep = next((v for v in arguments if isinstance(v, ast.Name) and v.name == "sweep"), None)
+        if sweep is not None:
+            self.error("a sweep of .tran is not supported", sweep.span, "netc runs one circuit: delete it")
+        elif not 1 <= len(arguments) - len(modifiers) <= 4:
             self.error(
                 ".tran takes one to four values", self.line.whole, "expected .tran tstep tstop [tstart [tmax]] [uic]"
             )

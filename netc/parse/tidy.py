@@ -12,7 +12,7 @@ from netc.parse.lines import XOR, LogicalLine
 _KIND = re.compile(r"[efgh]\S*\s+\S+\s+\S+\s+(vcvs|vccs|ccvs|cccs)(?=\s)")
 _TRAN_OP = re.compile(r"\.tran(/op)(?=\s)")
 _TOLERANCE = re.compile(r"(?<=[\s(,])(dev|lot)(/\w+)*\s*=?\s*[0-9.]+(e[-+]?[0-9]+)?\w*%?")
-_REPEAT = re.compile(r"[vi].*\bpwl[\s(].*\s(r)(?=\s*\)?\s*$)")
+_REPEAT = re.compile(r"[vi].*\bpwl(\s*\(|\s).*\s(r)(?=\s*\)?\s*$)")
 _UNEQUAL = re.compile(r"\.params?\s+[a-z_]\w*(\s)\s*(?=\S)")
 _NAME = re.compile(r"\.meas\w*\s+\S+")
 _CLAUSE = re.compile(r"\b(?:from|to|at|val|td|rise|fall|cross)(\s)\s*(?=[^=\s])")
@@ -35,8 +35,7 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
             line = _blank(line, *tolerance.span())
     repeat = _REPEAT.match(line.text) if dialect is HSPICE else None
     if repeat is not None:
-        end = repeat.end(1)
-        line = replace(line, text=line.text[:end] + "=0" + line.text[end:], raw=line.raw[:end] + "=0" + line.raw[end:])
+        line = _repeating(line, repeat)
     if line.text.startswith(".param") and "=" not in line.text:
         line = _equated(line, _UNEQUAL)
     elif line.text.startswith(".meas"):
@@ -55,6 +54,14 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
 def _blank(line: LogicalLine, start: int, end: int) -> LogicalLine:
     gap = " " * (end - start)
     return replace(line, text=line.text[:start] + gap + line.text[end:], raw=line.raw[:start] + gap + line.raw[end:])
+
+
+def _repeating(line: LogicalLine, repeat: re.Match[str]) -> LogicalLine:
+    """Write HSPICE's ``pwl ... r``, which repeats from 0 on, as ``pwl(... r=0)``."""
+    start, end = repeat.end(1) - 1, repeat.end(2)
+    tail = "=0" if "(" in repeat[1] else "=0)"
+    text, raw = (t[:start] + "(" + t[start + 1 : end] + tail + t[end:] for t in (line.text, line.raw))
+    return replace(line, text=text, raw=raw)
 
 
 def _reach(ends: tuple[int, int]) -> tuple[int, int]:

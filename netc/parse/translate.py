@@ -112,7 +112,7 @@ def _with_hidden(cards: Sequence[ast.Card], diagnostics: Diagnostics) -> Sequenc
                 if name in everywhere and (card.name, name) not in hidden:
                     hidden.add((card.name, name))
                     diagnostics.warning(
-                        f"HSPICE takes '{name}' of the whole deck in the place of '{card.name}'s own parameter",
+                        f"HSPICE takes '{name}' of the whole deck in the place of the parameter of '{card.name}'",
                         card.span,
                         "give one of the two another name, or add .option parhier=local",
                     )

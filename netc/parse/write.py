@@ -20,6 +20,7 @@ from netc.parse.translate import every, rewritten
 
 _INTEGRALS = frozenset({"idt", "sdt"})
 _UNKNOWN = frozenset({"delay", "absdelay", "idtmod"})
+_RANDOM = {"agauss": 3, "gauss": 3, "aunif": 2, "unif": 2, "limit": 2}
 _FORBIDDEN = set("\\;$\"'`")
 _NETC = Dialect("netc", tables=frozenset({"table"}), functions=NETC)
 
@@ -38,6 +39,8 @@ def write_deck(deck: ast.Deck, *, leave_out: Container[type] = ()) -> str:
     title = "".join(c if c.isprintable() else " " for c in deck.title).strip() or "a deck"
     writer = _Writer(diagnostics, leave_out)
     cards = rewritten(flat(deck.cards), _NETC)
+    if deck.dialect != "ngspice":  # other simulators draw nothing in a single run
+        cards = _without_draws(cards)
     lines = [title if title[0] not in ".+" else f"* {title}", *writer.cards(cards), ".end"]
     diagnostics.raise_if_failed()
     return "\n".join(lines) + "\n"
@@ -55,6 +58,18 @@ def runs_as_written(deck: ast.Deck) -> bool:
             if (isinstance(node, ast.Call) and node.function in foreign) or _hides_a_call(node, defined):
                 return False
     return True
+
+
+def _without_draws(cards: list[ast.Card]) -> list[ast.Card]:
+    """Return ``cards`` with the nominal value in the place of every random number."""
+    defined = {card.name for card in every(cards) if isinstance(card, ast.Func)}
+
+    def nominal(node: ast.Expression) -> ast.Expression:
+        if isinstance(node, ast.Call) and node.function not in defined:
+            return node.arguments[0] if len(node.arguments) == _RANDOM.get(node.function) else node
+        return node
+
+    return [map_expressions(card, lambda root: rebuild(root, nominal)) for card in cards]
 
 
 def _main(card: ast.Passive | ast.IndependentSource) -> ast.Expression | None:

@@ -78,3 +78,17 @@ def test_measures_without_the_analysis(deck: Callable[[str], Path], tmp_path: Pa
 def test_validate_runs_the_translated_deck(deck: Callable[[str], Path]) -> None:
     found = netc("validate", deck(LTSPICE), "--dialect", "ltspice")
     assert found.code == 0, found.err
+
+
+def test_what_ngspice_may_run_otherwise_is_said(deck: Callable[[str], Path]) -> None:
+    text = ".subckt c a\nR1 a 0 1k\n.ends\n.subckt q a\nX1 a c m=2\n.ends\nX1 b q m=3\nV1 b 0 1\n.tran 1n 1u\n"
+    found = netc("convert", deck(text), "--dialect", "hspice")
+    assert found.code == 0
+    assert "ngspice forgets one of the two" in found.err
+    assert "ngspice may run what was written otherwise" in found.err
+
+
+def test_other_simulators_draw_no_random_numbers(deck: Callable[[str], Path]) -> None:
+    text = ".param x=agauss(3,1,1) y=limit(2,1)\nV1 b 0 'x*y'\nR1 b 0 1\n.tran 1n 1u\n"
+    assert ".param x=3" in netc("convert", deck(text), "--dialect", "hspice").out
+    assert "agauss(3,1,1)" in netc("convert", deck(text)).out

@@ -1,6 +1,7 @@
 """Decks of other simulators: the tree they give has ngspice's meaning."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -243,3 +244,86 @@ def test_any_text_is_a_deck_or_a_clear_error(found: list[str], dialect: str) -> 
         write_deck(deck)
     except NetcError as error:
         assert error.diagnostics
+
+
+def test_hspice_multiplies_instances_in_instances() -> None:
+    text = ".subckt c a\nR1 a 0 1k\n.ends\n.subckt q a\nX1 a c m=2\n.ends\nX1 b q m=3\nV1 b 0 1\n"
+    circuit = elaborate(parse_text(f"t\n{text}", dialect="hspice"))
+    resistor = next(branch for branch in circuit.branches if branch.name == "x1.x1.r1")
+    assert [circuit.number(value) for value in resistor.values] == [1000, 6]
+    with pytest.raises(NetcError, match="ngspice forgets one"):
+        elaborate(parse_text(f"t\n{text}"))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "plain"),
+    [
+        ("hspice", "E1 a 0 pwl(1) b 0 0,0 1v,2v", "E1 a 0 value={pwl(min(max(v(b,0),0),1),0,0,1,2)}"),
+        ("hspice", "E1 a 0 vcvs b 0 2 max=3 min=-1", "E1 a 0 value={max(min(2*v(b,0),3),-1)}"),
+        ("hspice", "V1 a 0 pwl 0 0 1u 1 r", "V1 a 0 pwl(0 0 1u 1 r=0)"),
+        ("hspice", "V1 a 0 pwl(0 0 1u 1 r)", "V1 a 0 pwl(0 0 1u 1 r=0)"),
+        ("ltspice", "E1 a 0 b 0 table=(0 0, 1 2)", "E1 a 0 value={pwl(min(max(v(b,0),0),1),0,0,1,2)}"),
+        ("ltspice", "V1 a 0 SINE(0 1 1k 0 0 0 0)", "V1 a 0 sin(0 1 1k 0 0 0)"),
+        ("ltspice", "C1 a b Q=2n*x", "C1 a b Q=2n*v(a,b)"),
+        ("ltspice", ".param x 2m", ".param x=2m"),
+        ("ltspice", "V1 a 0 3\n.tran 0 1m 0 1u startup", "V1 a 0 pwl(0 0 2e-05 3)\n.tran 1u 1m 0 1u"),
+        ("pspice", ".model r res(r=1 dev=5%)", ".model r res(r=1)"),
+        ("pspice", ".model b d(is=1f rs=2)\n.model c ako:b d(rs=3)", ".model b d(is=1f rs=2)\n.model c d(is=1f rs=3)"),
+        ("pspice", ".model b d(is=1f rs=2)\n.model c ako: b", ".model b d(is=1f rs=2)\n.model c d(is=1f rs=2)"),
+    ],
+)
+def test_written_in_ngspices_words(dialect: str, text: str, plain: str) -> None:
+    found = write_deck(parse_text(f"t\n{text}\n", dialect=dialect))
+    expected = write_deck(parse_text(f"t\n{plain}\n"))
+    assert [line for line in found.splitlines() if not line.startswith(".options")] == expected.splitlines()
+
+
+def test_pulses_and_sines_that_end() -> None:
+    text = "V1 a 0 PULSE(0 1 1m 1u 1u 8u 20u 2)\nV2 b 0 SINE(1 2 1k 0 0 90 3)\nI3 0 c SINE(1 2 1k 0 0 90 3)\n"
+    found = write_deck(parse_text(f"t\n{text}", dialect="ltspice"))
+    deck = parse_text(found)
+    pulses = next(card for card in deck.cards if isinstance(card, ast.IndependentSource) and card.name == "v1")
+    assert pulses.waveform is not None and len(pulses.waveform.arguments) == 16
+    sources = {card.name: card for card in deck.cards if isinstance(card, ast.BehaviouralSource)}
+    assert {name: card.quantity for name, card in sources.items()} == {"b_v2": "v", "b_i3": "i"}
+    with pytest.raises(NetcError, match="number of cycles"):
+        parse_text("t\nV1 a 0 PULSE(0 1 1m 1u 1u 8u 20u {n})\n", dialect="ltspice")
+
+
+def test_points_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "points.txt").write_text("0 0\n1u, 2\n\n* comment\n+1u 3k ; more\n")
+    for source in ("PWL file=points.txt", 'PWL(file="points.txt")', "PWL file='points.txt' rser=0"):
+        deck = parse_text(f"t\nV1 a 0 {source}\n", dialect="ltspice", directory=tmp_path)
+        (card,) = deck.cards
+        assert isinstance(card, ast.IndependentSource) and card.waveform is not None
+        assert [part.value for part in card.waveform.arguments if isinstance(part, ast.Number)] == [
+            *(0, 0, 1e-6, 2, 2e-6, 3000),
+        ]
+    for bad in ("PWL file=nothing.txt", "PWL file=../points.txt", "SINE(0 1) PWL file=points.txt"):
+        with pytest.raises(NetcError):
+            parse_text(f"t\nV1 a 0 {bad}\n", dialect="ltspice", directory=tmp_path)
+    (tmp_path / "points.txt").write_text("0 0 0\n")
+    with pytest.raises(NetcError, match=r"line 1 of points\.txt is not a time and a value"):
+        parse_text("t\nV1 a 0 PWL file=points.txt\n", dialect="ltspice", directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("V1 a 0 1\n.tran 1n 1u sweep x 1 2", "sweep of .tran"),
+        (".data d x\n1k\n2k\n.enddata", ".data is not supported"),
+        (".alter\ngarbage (", "runs after .alter"),
+    ],
+)
+def test_several_runs_are_refused_once(text: str, said: str) -> None:
+    with pytest.raises(NetcError, match=said) as caught:
+        parse_text(f"t\n{text}\n.end\n", dialect="hspice")
+    assert len(caught.value.diagnostics) == 1
+
+
+def test_analyses_beside_a_transient_are_ignored() -> None:
+    deck = parse_text("t\nR1 a 0 1\n.ac dec 10 1 1k\n.tran 1u 1m\n.end\n")
+    assert [d.message for d in deck.diagnostics] == ["the analysis .ac is not supported: netc runs transients; ignored"]
+    for text in (".ac dec 10 1 1k", ".step param x 1 2 1\n.tran 1u 1m"):
+        with pytest.raises(NetcError, match="netc runs transients"):
+            parse_text(f"t\nR1 a 0 1\n{text}\n")
