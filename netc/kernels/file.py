@@ -147,6 +147,7 @@ def _solvers(tables: Tables, real: str) -> list[str]:
         "rounding": ROUNDING,
         "stalled": STALLED,
         "patience": PATIENCE,
+        "residual": 1e-12,
     }
     functions = [line for _, lines in tables.functions.values() for line in lines]
     template = environment.get_template("newton.h.j2")

@@ -25,11 +25,13 @@ from netc.ir.nodes import (
     MatVec,
     ScatterAdd,
     Select,
+    Solve,
     Transpose,
     Unary,
 )
 from netc.kernels.exponentials import Group, Member
 from netc.kernels.loops import Unsupported
+from netc.kernels.systems import assembled
 from netc.kernels.text import FEW, Array, Code, Tables, most_added, operation, places_of, truth, vector
 from netc.kernels.traversal import Walk, walks
 
@@ -39,7 +41,7 @@ _CHEAP_OPERATIONS = 3
 
 def _whole(node: Expr) -> bool:
     """Whether a node is computed on its own, all lanes at once."""
-    return isinstance(node, MatVec | Concat | Newton | Backsolved)
+    return isinstance(node, MatVec | Concat | Newton | Backsolved | Solve)
 
 
 class Sink(NamedTuple):
@@ -142,18 +144,26 @@ class Block:
             return [(base, base.shape == node.shape)]
         if isinstance(node, MatVec):
             return [(node.x, False)]
+        if isinstance(node, Newton | Backsolved | Solve):
+            return [(x, False) for x in self._solver_operands(node)]
         if isinstance(node, Interpolate):
             return [(node.x, node.x.shape == node.shape)]
         if node in self._summed:
             return [(node.children[0], True)]
         if isinstance(node, ScatterAdd) and isinstance(node.x, Gather) and node.x.x in self.leaves:
             return [(node.x.x, False)]
-        direct = not isinstance(node, Gather | ScatterAdd | Concat | Newton | Backsolved)
+        direct = not isinstance(node, Gather | ScatterAdd | Concat)
         return [
             (c, direct and c not in self._summed and (c.shape == node.shape or c in self._uniform))
             for c in node.children
             if not isinstance(c, Const)
         ]
+
+    def _solver_operands(self, node: Newton | Backsolved | Solve) -> Sequence[Expr]:
+        """Return the arrays that a system is solved from: of a matrix, its entries, unless it is factored already."""
+        if isinstance(node, Solve):
+            return [node.b] if node.matrix in self.leaves else [assembled(node).values, node.b]
+        return node.children
 
     def _is_uniform(self, node: Expr) -> bool:
         """Whether a value is the same for all lanes and samples: then it costs nothing where lanes read it."""
@@ -172,7 +182,8 @@ class Block:
 
     def _check(self, node: Expr) -> None:
         if not isinstance(
-            node, Unary | Binary | Select | Gather | ScatterAdd | Concat | MatVec | Interpolate | Newton | Backsolved
+            node,
+            Unary | Binary | Select | Gather | ScatterAdd | Concat | MatVec | Interpolate | Newton | Backsolved | Solve,
         ):
             raise Unsupported(f"a {type(node).__name__} that changes with every step")
         if len(node.shape) != 1:
@@ -310,8 +321,9 @@ class Block:
 
     def _whole(self, node: Expr) -> list[str]:
         target = self._stored[node].name
-        if isinstance(node, Newton | Backsolved):
-            return self.solver(node, [self.array(x) for x in node.children], target, self.tables, self.temporary)
+        if isinstance(node, Newton | Backsolved | Solve):
+            given = self._solver_operands(node)
+            return self.solver(node, [self.array(x) for x in given], target, self.tables, self.temporary)
         if isinstance(node, MatVec):
             n, m = node.matrix.shape
             x, matrix = self.array(node.x).name, self.leaves[self._matrix(node)].name

@@ -24,6 +24,7 @@ from netc.ir.nodes import (
     MatVec,
     Rate,
     ScatterAdd,
+    Solve,
     State,
     Time,
     TimeStep,
@@ -204,7 +205,7 @@ def is_costly(node: Expr) -> bool:
         return node.op not in _CHEAP_UNARY
     if isinstance(node, Binary):
         return node.op in ("div", "pow")
-    return isinstance(node, MatVec | ScatterAdd | Interpolate | Newton) and not is_shifted_state(node)
+    return isinstance(node, MatVec | ScatterAdd | Interpolate | Newton | Solve) and not is_shifted_state(node)
 
 
 @dataclass(slots=True, eq=False)
@@ -255,7 +256,7 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}
     keep = {node for node in forward if is_costly(node)}
     if "checkpoints" in loop.passes and not checkpoints.are_stored(sum(node.size for node in keep)):
-        keep = {node for node in keep if isinstance(node, MatVec | ScatterAdd | Newton)}
+        keep = {node for node in keep if isinstance(node, MatVec | ScatterAdd | Newton | Solve)}
     leaves: set[Expr] = {*loop.states, *loop.reads, *keep}
 
     def inside(node: Expr) -> bool:

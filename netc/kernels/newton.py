@@ -11,7 +11,7 @@ that of the one step that polishes the solution, a solve with the transposed Jac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,9 +41,6 @@ from netc.kernels.text import Array, Code, Tables, operation, truth, vector
 
 _Task = tuple[Expr, Index]
 """An expression and, for each system, the lane of it that is wanted."""
-
-LARGEST_OF_FAMILY = 4
-"""Most unknowns of a system that is solved with all of them in registers."""
 
 POINT = 1
 """Number of the hole that stands for the point of the Jacobian; 0 is that for the unknowns."""
@@ -191,7 +188,7 @@ def family(node: Newton | Backsolved, arrays: Sequence[Array], target: str, tabl
         return _solution(name, node, arrays, tables)
 
     name = tables.function(key, write)
-    given = ", ".join([*(a.name for a in arrays), target])
+    given = ", ".join([*(f"{a.name}_all" if _is_one(a) else a.name for a in arrays), target])
     return f"wide::{name}({given});"
 
 
@@ -223,13 +220,23 @@ class _Loads:
     def value(self, number: int, at: str) -> str:
         """Return the text of one lane of an array."""
         array = self.arrays[number]
+        if _is_one(array):
+            return f"widened(a{number}, half)"
         text = f"a{number}[{at if array.lanes > 1 else '0'}]"
         return f"widened({text}, half)" if array.vector else f"splat({text})"
 
     @property
     def arguments(self) -> list[str]:
         """Parameters of the function."""
-        return [f"const ::{'V' if a.vector else 'T'}* a{k}" for k, a in enumerate(self.arrays)]
+        return [
+            f"::V a{k}" if _is_one(a) else f"const ::{'V' if a.vector else 'T'}* a{k}"
+            for k, a in enumerate(self.arrays)
+        ]
+
+
+def _is_one(array: Array) -> bool:
+    """Whether it is one number, which loops keep as a vector."""
+    return array.lanes == 1 and not array.vector
 
 
 def _function(name: str, loads: _Loads, systems: int, body: Sequence[str]) -> list[str]:
@@ -347,16 +354,3 @@ def statements(roots: Sequence[Expr], leaves: Mapping[Expr, Code], targets: Sequ
         *lines,
         *(f"{target} = {truth(known[root], False)};" for target, root in zip(targets, roots, strict=True)),
     ]
-
-
-def solved(
-    node: Expr, arrays: Sequence[Array], target: str, tables: Tables, temporary: Callable[[int], str]
-) -> list[str]:
-    """Return the statements that solve for ``node``; see :data:`netc.kernels.fusion.Solver`.
-
-    Raises:
-        Unsupported: for a system that is too large, or of a form that kernels do not know.
-    """
-    if isinstance(node, Newton | Backsolved) and node.step.size // node.systems <= LARGEST_OF_FAMILY:
-        return [family(node, arrays, target, tables)]
-    raise Unsupported(f"a {type(node).__name__} that changes with every step")

@@ -19,7 +19,7 @@ from netc.kernels.fusion import Block, Sink
 from netc.kernels.interleave import widened
 from netc.kernels.layers import Layers
 from netc.kernels.loops import Backward, Loop, Unsupported
-from netc.kernels.newton import solved
+from netc.kernels.solvers import solved
 from netc.kernels.text import Array, Tables
 
 Vector = tuple[str, str, int]
