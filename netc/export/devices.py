@@ -87,7 +87,8 @@ class Devices:
             if reciprocal:
                 moved = self._moved(1 / given, 1 / high, 1 / low, random.standard_normal, random.random)
                 # a bound is met exactly, whatever the rounding of its reciprocal
-                found[block.name] = np.clip(1 / moved, low, high)
+                held = np.where(moved <= 1 / high, high, np.where(moved >= 1 / low, low, 1 / moved))
+                found[block.name] = np.clip(held, low, high)
             else:
                 found[block.name] = self._moved(given, low, high, random.standard_normal, random.random)
         return found
@@ -102,7 +103,8 @@ class Devices:
     ) -> np.ndarray:
         if self.levels is not None:
             steps = self.levels - 1
-            x = low + (high - low) * (np.rint((x - low) / (high - low) * steps) / steps)
+            level = np.rint((x - low) / (high - low) * steps)
+            x = np.where(level == steps, high, low + (high - low) * (level / steps))
         deviation = normal(len(x))  # drawn in any case: which devices are stuck hangs on the seed alone
         if self.program_noise > 0:
             spread = self.program_noise

@@ -36,6 +36,7 @@ class Unroller:
         self.top = instances(index.deck.cards)
         self.bodies: dict[str, dict[str, list[ast.Instance]]] = {}
         self.names: list[str] = []  # of the definitions that are new
+        self.copied: set[str] = set()  # of those they were made from
         self._chains: dict[str, tuple[ast.Instance, ...] | None] = {}
 
     def unroll(self, conflicts: Mapping[Span, Mapping[str, float]], elements: Mapping[Span, Span]) -> None:
@@ -120,6 +121,7 @@ class Unroller:
         if len(closing) > 1 and closing[1][0].lower() == name:
             changes[Span(definition.span.file, last, closing[1].start() + 1, len(name))] = self._name(name, number)
         self.names.append(self._name(name, number))
+        self.copied.add(name)
         self.revision.copy(definition.span.file, Copy(first, last, changes))
 
     def _name(self, name: str, number: int) -> str:

@@ -72,6 +72,7 @@ def export(compilation: Compilation, values: Values, output: Path | str) -> Expo
     unroller = Unroller(index, revision, found)
     if conflicts:
         unroller.unroll(conflicts, wanted.elements)
+        _refuse_shared(circuit, unroller.copied, found)
     found.raise_if_failed()
     folder = f"{output.stem}.files"
     copies = _include_copies(index, revision, folder)
@@ -97,6 +98,19 @@ def export(compilation: Compilation, values: Values, output: Path | str) -> Expo
         ) from error
     files = tuple(output.parent / folder / name for _, name in copies.values())
     return Exported(output, files, len(elements) + len(parameters), tuple(unroller.names))
+
+
+def _refuse_shared(circuit: Circuit, copied: set[str], found: Diagnostics) -> None:
+    """Report parameters that are learnt as one number and would be several in the text."""
+    for name in (t.parameter for t in circuit.trained if t.parameter is not None):
+        owner = name.partition(".")[0]
+        if owner in copied:
+            found.error(
+                f"{name} is learnt as one value for all instances, of which other values have been trained apart: "
+                "the text cannot say both",
+                circuit.parameters[name].span,
+                f"train what is inside of {owner!r} for all its instances or for each, not both",
+            )
 
 
 def _present(circuit: Circuit) -> dict[str, float]:
@@ -178,10 +192,7 @@ def _check_trained(circuit: Circuit, again: Circuit) -> None:
         }
 
     if lost := learnt(circuit) ^ learnt(again):
-        raise NetcError(
-            f"the exported deck would not learn {min(lost)[0]} as the deck does",
-            hint="a parameter inside of a subcircuit whose instances are trained apart cannot be learnt beside them",
-        )
+        raise NetcError(f"the exported deck would not learn {min(lost)[0]} as the deck does")
 
 
 def _with_parameters(circuit: Circuit, changed: Mapping[str, float]) -> Circuit:
