@@ -25,13 +25,17 @@ def translate(
     cards: Sequence[ast.Card], dialect: Dialect, sources: dict[str, Sequence[str]], diagnostics: Diagnostics
 ) -> list[ast.Card]:
     """Return ``cards`` with ngspice's meaning; ``sources`` are the lines of all files, for signs that numbers lost."""
-    starting = any(
-        isinstance(argument, ast.Name) and argument.name == "startup"
-        for card in every(cards)
-        if isinstance(card, ast.Tran) and dialect.name == "ltspice"
-        for argument in card.arguments
+    runs = [card for card in every(cards) if isinstance(card, ast.Tran)]
+    words = {argument.name for card in runs for argument in card.arguments if isinstance(argument, ast.Name)}
+    translation = _Translation(
+        dialect,
+        sources,
+        diagnostics,
+        _functions(cards),
+        _parameters(cards),
+        starting="startup" in words & dialect.run_modifiers,
+        given="skipbp" in words or any(card.uic for card in runs) or not runs,
     )
-    translation = _Translation(dialect, sources, diagnostics, _functions(cards), _parameters(cards), starting)
     if dialect.name == "hspice":
         cards = _with_hidden(cards, diagnostics)
     translated = translation.cards(cards)
@@ -141,7 +145,9 @@ class _Translation:
         diagnostics: Diagnostics,
         functions: frozenset[str],
         parameters: frozenset[str],
+        *,
         starting: bool = False,
+        given: bool = True,
     ) -> None:
         self.dialect = dialect
         self.sources = sources
@@ -149,6 +155,7 @@ class _Translation:
         self.functions = functions
         self.parameters = parameters
         self.starting = starting  # whether sources rise from 0 at the start
+        self.given = given  # whether the run starts from given values
 
     # ------------------------------------------------------------------ expressions
 
@@ -195,6 +202,11 @@ class _Translation:
             if isinstance(card, ast.InitialCondition):
                 given.update((target.element, (value, target.span)) for target, value in card.currents)
         if not given:
+            return cards
+        if not self.given:
+            for _, span in given.values():
+                hint = "add uic, and .ic or IC= for what does not start at 0"
+                self.diagnostics.error("a current given to the operating point is not supported", span, hint)
             return cards
         moved: list[ast.Card] = []
         for card in cards:

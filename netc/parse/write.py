@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 
 from netc.diagnostics import Diagnostics
 from netc.parse import ast
@@ -301,7 +302,12 @@ def _line(card: ast.Card) -> str:
             given = "".join(f" {name}={','.join(map(_value, values))}" for name, values in card.parameters)
             return f"{card.name} {words}{given}"
         case ast.Coupling():
-            return f"{card.name} {' '.join(card.inductors)} {_value(card.coefficient)}"
+            pairs = list(combinations(card.inductors, 2))
+            names = [card.name, *(f"{card.name}_{number}" for number in range(2, len(pairs) + 1))]
+            return "\n".join(
+                f"{name} {first} {second} {_value(card.coefficient)}"
+                for name, (first, second) in zip(names, pairs, strict=True)
+            )
         case ast.Instance():
             return f"{card.name} {' '.join((*card.nodes, card.subcircuit))}{_pairs(card.parameters)}"
         case _:

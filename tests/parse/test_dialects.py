@@ -185,6 +185,7 @@ REFUSED = {
     ("ltspice", ".ic I(L9)=2"): "no inductor 'l9'",
     ("ngspice", ".ic I(L9)=2"): "only voltages can be set here",
     ("ltspice", ".tran 0 1 0 1m steady"): "",
+    ("ltspice", ".ic I(L1)=2\nL1 a 0 1m\n.tran 1m"): "add uic",
 }
 
 
@@ -327,3 +328,9 @@ def test_analyses_beside_a_transient_are_ignored() -> None:
     for text in (".ac dec 10 1 1k", ".step param x 1 2 1\n.tran 1u 1m"):
         with pytest.raises(NetcError, match="netc runs transients"):
             parse_text(f"t\nR1 a 0 1\n{text}\n")
+
+
+def test_couplings_of_several_are_written_in_pairs() -> None:
+    text = "L1 a 0 1m\nL2 b 0 1m\nL3 c 0 1m\nK1 L1 L2 L3 0.9\n"
+    written = write_deck(parse_text(f"t\n{text}", dialect="ltspice")).splitlines()
+    assert written[4:7] == ["k1 l1 l2 0.9", "k1_2 l1 l3 0.9", "k1_3 l2 l3 0.9"]
