@@ -37,6 +37,12 @@ from .export import device_options
     help="How ngspice is run: ngspice -b, or PySpice in a worker process.",
 )
 @click.option("--klu", is_flag=True, help="Have ngspice solve by KLU.")
+@click.option(
+    "--merge-rows",
+    is_flag=True,
+    help="Merge resistors that driven ideal sources feed into one node: an exact equivalent, many times faster, but "
+    "not the whole circuit; the result says so.",
+)
 @click.option("--timeout", type=Quantity("s"), default=3600.0, show_default=True, help="Seconds for a sample.")
 @click.option(
     "--resume/--no-resume", default=True, show_default=True, help="Take over samples that are done with these values."
@@ -66,6 +72,7 @@ def command(
     max_step: float,
     engine: str,
     klu: bool,
+    merge_rows: bool,
     timeout: float,
     resume: bool,
     min_agreement: float,
@@ -111,6 +118,7 @@ def command(
         engine=engine,
         timeout=timeout,
         options="klu" if klu else "",
+        merge_rows=merge_rows,
         resume=resume,
     )
     with StopRequest() as stop, Bar(lambda: stop.wanted) as bar:

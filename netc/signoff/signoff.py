@@ -26,6 +26,7 @@ from netc.ngspice.locate import Installation, find_ngspice, require_engine
 from netc.ngspice.netlist import ngspice_text
 from netc.ngspice.task import Judge, Reading, Stimuli
 from netc.report import waveforms
+from netc.signoff.merge import MergedStimuli
 from netc.signoff.store import Found, Store
 from netc.signoff.summary import Draw, Signoff
 from netc.signoff.workers import Bench, measure_all
@@ -51,6 +52,7 @@ class Settings:
         engine: ``auto`` (``ngspice -b``, PySpice where there is none), ``batch`` or ``pyspice``.
         timeout: seconds after which a process is killed.
         options: more options for ngspice, such as ``klu``.
+        merge_rows: merge rows that ideal sources drive; ngspice then runs an equivalent, not the whole circuit.
         resume: take over results of an earlier sign-off of the same values.
         threshold: membrane voltage (V) that counts as a spike; that of the training when ``None``.
     """
@@ -64,6 +66,7 @@ class Settings:
     engine: str = "auto"
     timeout: float = 3600.0
     options: str = ""
+    merge_rows: bool = False
     resume: bool = True
     threshold: float | None = None
 
@@ -136,7 +139,13 @@ def signoff(saved: SavedRun, dataset: Dataset, settings: Settings, progress: Pro
     finally:
         set_values(saved.module, learnt)
     spent = time.perf_counter() - started
-    how: dict[str, Any] = {"engine": engine, "reltol": settings.reltol, "max_step_s": settings.max_step * times[1]}
+    how: dict[str, Any] = {
+        "engine": engine,
+        "reltol": settings.reltol,
+        "max_step_s": float(settings.max_step * times[1]),
+        "whole_circuit": not settings.merge_rows,
+        "merged_resistors": bench.stimuli.merged if isinstance(bench.stimuli, MergedStimuli) else 0,
+    }
     return Signoff(tuple(draws), judge.outputs, spent, how)
 
 
@@ -182,8 +191,11 @@ def _bench(
         tolerances=f"reltol={reltol!r} abstol={reltol * 1e-9!r} vntol={reltol * 1e-3!r}",
     )
     driven = {circuit.branches[d.branch].name: circuit.branches[d.branch].law.kind for d in circuit.driven}
-    store = Store.of(path.parent, text, {"names": judge.names, "threshold": judge.threshold, "grid": times.tobytes()})
-    return Bench(Stimuli(text, driven), judge, times, store, engine, settings.timeout, installation)
+    kept: dict[str, object] = {"threshold": judge.threshold, "grid": times.tobytes(), "merged": settings.merge_rows}
+    kept |= {"outputs": judge.outputs, "membranes": judge.membranes}
+    store = Store.of(path.parent, text, kept)
+    stimuli = MergedStimuli(text, driven) if settings.merge_rows else Stimuli(text, driven)
+    return Bench(stimuli, judge, times, store, engine, settings.timeout, installation)
 
 
 def _ours(simulate: Simulator, judge: Judge, amplitudes: np.ndarray, times: np.ndarray) -> list[Reading]:
