@@ -108,6 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit code 0 fine, 1 a check failed, 2 bad input or usage, 130 interrupted."""
     from netc.diagnostics import CheckFailed, NetcError
 
+    # before torch is imported: its threads would go on running for a while after each operation, on the processors
+    # that the threads of a kernel want
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = cli.main(args=arguments, prog_name="netc", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -262,10 +262,10 @@ class _Weights:
         """Return the methods that read and write values."""
         for helper in ("to_position", "from_position") if self._trained else ():
             self._constants.helper(helper)
-        read, write = "held", "held.data.copy_(value)"
+        read, write = "held", "held.detach().copy_(value)"
         if self._trained:
             read = "from_position(held, *bounds) if bounds else held"
-            write = "held.data.copy_(to_position(value, *bounds) if bounds else value)"
+            write = "held.detach().copy_(to_position(value, *bounds) if bounds else value)"
         lines = [
             "def holders(self):",
             '    """What holds each block, and its bounds (none where it is not trained)."""',
@@ -284,7 +284,7 @@ class _Weights:
             "def project(self):",
             '    """Bring trained values back between their bounds; call it after every optimiser step."""',
             "    for position in self.parameters():",
-            "        position.data.clamp_(0.0, 1.0)",
+            "        position.detach().clamp_(0.0, 1.0)",
             "",
             "def replaced(self, values, only_given=False):",
             '    """Return the values, some replaced; ValueError for a name or shape there is not."""',

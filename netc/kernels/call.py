@@ -112,7 +112,7 @@ def _address(array: Any) -> int:
     return ctypes.addressof(array)
 
 
-class _Frame:
+class Frame:
     """Arguments of one call and everything they point to."""
 
     def __init__(self, loop: Compiled, reads: Reads, batch: int, steps: int, lanes: Sequence[Tensor | None]) -> None:
@@ -143,7 +143,7 @@ class _Frame:
 
 
 @dataclass(slots=True)
-class _Gradients:
+class Room:
     """Room for the gradients of one call.
 
     The kernel writes all gradients it was built for, also those that a call does not need.
@@ -163,7 +163,8 @@ class _Gradients:
         return [g if need else None for g, need in zip(found, self.needs, strict=True)]
 
 
-def _gradients(frame: _Frame, loop: Compiled, reads: Reads, needs: Sequence[bool], steps: int) -> _Gradients:
+def room(frame: Frame, loop: Compiled, reads: Reads, needs: Sequence[bool], steps: int) -> Room:
+    """Return room for gradients and have the kernel write to it; ``needs`` is in the order of :meth:`Reads.tensors`."""
     needed = reads.split(needs)
     shapes = [[t.shape for t in group] for group in (reads.exact, reads.samples, reads.times)]
     shapes.append([torch.Size((steps + 1, *t.shape[1:])) for t in reads.driven])
@@ -176,7 +177,7 @@ def _gradients(frame: _Frame, loop: Compiled, reads: Reads, needs: Sequence[bool
         frame.point(f"{kind}_gradients", rows[-1])
     rows.append([torch.zeros_like(t) if n else None for t, n in zip(reads.initial, needed[-1], strict=True)])
     frame.point("initial_gradients", rows[-1])
-    return _Gradients(reads, needs, rows)
+    return Room(reads, needs, rows)
 
 
 class Trajectories(torch.autograd.Function):
@@ -187,7 +188,7 @@ class Trajectories(torch.autograd.Function):
         ctx: Any, loop: Compiled, reads: Reads, batch: int, steps: int, lanes: Sequence[Tensor | None], *tensors: Tensor
     ) -> Any:
         """Return a trajectory ``(steps + 1, batch, lanes)`` a block that has lanes, then the final states."""
-        frame = _Frame(loop, reads, batch, steps, lanes)
+        frame = Frame(loop, reads, batch, steps, lanes)
         like = reads.initial[0]
         rows = [None if x is None else like.new_empty(steps + 1, batch, x.numel()) for x in lanes]
         ends = [like.new_empty(batch, n) for n in loop.state_lanes]
@@ -201,18 +202,18 @@ class Trajectories(torch.autograd.Function):
     def backward(ctx: Any, *seeds: Tensor) -> Any:
         """Return gradients of the reads."""
         loop, reads, batch, steps, lanes = ctx.call
-        frame = _Frame(loop, reads, batch, steps, lanes)
+        frame = Frame(loop, reads, batch, steps, lanes)
         given = iter(s.contiguous() for s in seeds)
         frame.point("trajectory_seeds", [None if x is None else next(given) for x in lanes])
         frame.point("final_seeds", list(given))
-        made = _gradients(frame, loop, reads, ctx.needs_input_grad[5:], steps)
+        made = room(frame, loop, reads, ctx.needs_input_grad[5:], steps)
         loop.backward(frame.arguments)
         return (None, None, None, None, None, *made.result())
 
 
 def scored(loop: Compiled, reads: Reads, batch: int, steps: int, logit_scale: float) -> tuple[Tensor, list[Tensor]]:
     """Return the mean log-probabilities ``(batch, classes)`` and all states at the end, without gradients."""
-    frame = _Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
+    frame = Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
     found = torch.empty(batch, loop.classes, dtype=torch.float64)
     ends = [reads.initial[0].new_empty(batch, n) for n in loop.state_lanes]
     frame.set("log_probabilities", found)
@@ -241,14 +242,14 @@ class Loss(torch.autograd.Function):
         ``needs`` says which of ``reads.tensors()`` gradients are asked of; ``tensors`` are those.
         """
         batch = labels.numel()
-        frame = _Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
+        frame = Frame(loop, reads, batch, steps, [None] * len(loop.state_lanes))
         found = torch.empty(batch, loop.classes, dtype=torch.float64)
         frame.set("log_probabilities", found)
         frame.arguments.logit_scale = logit_scale
         if tensors:
             frame.set("labels", labels)
             frame.arguments.weight = 1.0 / (batch * steps)
-            made = _gradients(frame, loop, reads, needs, steps)
+            made = room(frame, loop, reads, needs, steps)
             loop.backward(frame.arguments)
             ctx.made = [g for g, need in zip(made.result(), needs, strict=True) if need]
         else:

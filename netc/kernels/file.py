@@ -122,7 +122,10 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weig
         exp2_coefficients=[repr(c) for c in _EXP2[degree]],
         **constants,
     )
-    more = ["typedef T POSITION;", *weights.lines(tables)] if weights is not None else []  # asks for tables too
+    more = []
+    if weights is not None:
+        products = environment.get_template("products.cpp.j2").render()
+        more = ["typedef T POSITION;", *weights.lines(tables), products]  # asks for tables too
     return "\n".join([head, *tables.lines(), *_solvers(tables, real), *texts, *more])
 
 

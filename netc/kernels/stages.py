@@ -92,8 +92,8 @@ class Stages:
         self._constants["spreads"] = key, spreads  # so that no other tensors get their ids
         time = self._kept("time", (steps, dt, first_step), lambda: _times(steps, dt, first_step))
         found = self._waves(prepared | {Time(): time}, torch.float64)
-        waves = {e: self._round(e, w) for e, w in zip(self._wave_roots, found, strict=True)}
-        rounded = {e: self._round(e, prepared[e]) for e in self._fixed_roots}
+        waves = {e: self._round(e, w) for e, w in zip(self.wave_roots, found, strict=True)}
+        rounded = {e: self._round(e, prepared[e]) for e in self.fixed_roots}
         return Outside(steps, batch, prepared, rounded, waves, given, tuple(state) if state else None, spread)
 
     def reads(self, name: str, outside: Outside, histories: Mapping[Expr, Tensor]) -> Reads:
@@ -119,7 +119,7 @@ class Stages:
         """Return further fixed values, without gradients."""
         key = tuple(roots)
         if key not in self._evaluators:
-            self._evaluators[key] = Evaluator(roots, [*self._parameters, STEP_SIZE, *self._fixed_roots])
+            self._evaluators[key] = Evaluator(roots, [*self._parameters, STEP_SIZE, *self.fixed_roots])
         with torch.no_grad():
             found = self._evaluators[key](outside.prepared, torch.float64)
             return [self._flat(e, self._round(e, x), e.shape) for e, x in zip(roots, found, strict=True)]
@@ -139,7 +139,7 @@ class Stages:
         key = (Time(), *roots)  # not the key of fixed ones
         if key not in self._evaluators:
             leaves = {n for n in postorder(*roots) if isinstance(n, State | Input)}
-            self._evaluators[key] = Evaluator(roots, [*self._fixed_roots, *self._wave_roots, *leaves])
+            self._evaluators[key] = Evaluator(roots, [*self.fixed_roots, *self.wave_roots, *leaves])
         return self._evaluators[key](known, self.dtype)
 
     # ------------------------------------------------------------------ which expressions
@@ -150,7 +150,7 @@ class Stages:
         return [*self.plan.initials, *self.plan.observed, *reads]
 
     @cached_property
-    def _wave_roots(self) -> list[Expr]:
+    def wave_roots(self) -> list[Expr]:
         """Waveforms that do not follow from states."""
         stateless: dict[Expr, bool] = {}
         for node in postorder(*self._everything):
@@ -162,9 +162,9 @@ class Stages:
         return list(dict.fromkeys(e for e in frontier(self._everything, lambda e: not is_wave(e)) if is_wave(e)))
 
     @cached_property
-    def _fixed_roots(self) -> list[Expr]:
+    def fixed_roots(self) -> list[Expr]:
         """All that follows from the parameters and is read by something that does not."""
-        return self._fixed_below([*self._everything, *self._wave_roots])
+        return self._fixed_below([*self._everything, *self.wave_roots])
 
     def _fixed_below(self, roots: Sequence[Expr]) -> list[Expr]:
         fixed = self._rates.fixed
@@ -175,52 +175,61 @@ class Stages:
         """Large fixed roots that are computed in one pass."""
         if "weights" not in self._passes:
             return None
-        waves = set(self._fixed_below(self._wave_roots))  # those are read in float64
-        return weights(self.program, [e for e in self._fixed_roots if e not in waves])
+        waves = set(self._fixed_below(self.wave_roots))  # those are read in float64
+        return weights(self.program, [e for e in self.fixed_roots if e not in waves])
 
     @cached_property
     def _prepare(self) -> Evaluator:
-        return Evaluator(self._fixed_roots, [*self._parameters, STEP_SIZE])
+        return Evaluator(self.fixed_roots, [*self._parameters, STEP_SIZE])
 
     @cached_property
     def _prepare_rest(self) -> tuple[list[Expr], Evaluator]:
         large = set(self.weights.roots) if self.weights is not None else set()
-        rest = [e for e in self._fixed_roots if e not in large]
+        rest = [e for e in self.fixed_roots if e not in large]
         return rest, Evaluator(rest, [*self._parameters, STEP_SIZE])
 
     @cached_property
     def _waves(self) -> Evaluator:
-        return Evaluator(self._wave_roots, [Time(), *self._fixed_roots])
+        return Evaluator(self.wave_roots, [Time(), *self.fixed_roots])
+
+    @cached_property
+    def exponents(self) -> list[Expr]:
+        """Exponents that may share an exponential and that follow from parameters."""
+        members = [m.exponent for loop in self._loops.values() for g in loop.groups for m in g.members]
+        return [e for e in members if not isinstance(e, Const)]
 
     @cached_property
     def _spreads(self) -> Evaluator:
-        members = [m.exponent for loop in self._loops.values() for g in loop.groups for m in g.members]
-        moving = [e for e in members if not isinstance(e, Const)]
-        return Evaluator(moving, [*self._parameters, STEP_SIZE, *self._fixed_roots])
+        return Evaluator(self.exponents, [*self._parameters, STEP_SIZE, *self.fixed_roots])
 
     # ------------------------------------------------------------------ their values
 
     def _prepared(self, module: Any, dt: float, library: ctypes.CDLL) -> Values:
         leaves: Values = {STEP_SIZE: self._kept("dt", dt, lambda: torch.tensor([dt], dtype=torch.float64))}
         found = self.weights
-        binding = self._binding(module) if found is not None else None
+        binding = self.binding(module) if found is not None else None
         positions = [getattr(module, binding.positions[x.name]) for x in found.positions] if found and binding else []
         if found is None or binding is None or any(p.dtype != self.dtype for p in positions):
             values = module.values()
             leaves |= {leaf: values[leaf.name] for leaf in self._parameters}
-            return leaves | dict(zip(self._fixed_roots, self._prepare(leaves, torch.float64), strict=True))
+            return leaves | dict(zip(self.fixed_roots, self._prepare(leaves, torch.float64), strict=True))
         rest, evaluate = self._prepare_rest
         for block, leaf in zip(self.program.parameters, self._parameters, strict=True):
             if block.name in binding.buffers:
                 leaves[leaf] = getattr(module, binding.buffers[block.name])
             elif block.trained and leaf in evaluate.reads:
                 leaves[leaf] = from_position(getattr(module, binding.positions[block.name]), block.trained)
-        scalars = torch.cat([leaves[x] for x in found.scalars]) if found.scalars else torch.zeros(1)
-        large = WeightValues.apply(library, found, scalars, self.dtype, *positions)  # type: ignore[no-untyped-call]
+        large = WeightValues.apply(library, found, self.scalars(leaves), self.dtype, *positions)  # type: ignore[no-untyped-call]
         leaves |= dict(zip(rest, evaluate(leaves, torch.float64), strict=True))
         return leaves | dict(zip(found.roots, large, strict=True))
 
-    def _binding(self, module: Any) -> Binding | None:
+    def scalars(self, known: Values) -> Tensor:
+        """Return the fixed values that the large ones are made of besides positions, in float64."""
+        leaves = self.weights.scalars if self.weights is not None else []
+        return torch.cat([known[x] for x in leaves]) if leaves else torch.zeros(1, dtype=torch.float64)
+
+    def binding(self, module: Any) -> Binding | None:
+        """Return where ``module`` keeps its values, ``None`` where that is not known."""
         try:
             if module not in self._bindings:
                 self._bindings[module] = bind(module, self.program)
@@ -237,11 +246,13 @@ class Stages:
         features = sum(b.size for b in blocks)
         shape = (steps, None, features) if blocks[0].mode == "waveform" else (None, features)
         given = support.check_inputs(inputs, shape, self.dtype, torch.device("cpu"))
-        ends = list(accumulate(b.size for b in blocks))
-        parts: Values = {
-            Input(b.name, b.size): given[..., end - b.size : end] for b, end in zip(blocks, ends, strict=True)
-        }
-        return parts, given.shape[-2]
+        return self.parts(given), given.shape[-2]
+
+    def parts(self, given: Tensor) -> Values:
+        """Return the inputs by their leaves."""
+        blocks = self.program.inputs
+        ends = accumulate(b.size for b in blocks)
+        return {Input(b.name, b.size): given[..., end - b.size : end] for b, end in zip(blocks, ends, strict=True)}
 
     def _start(self, name: str, outside: Outside, known: Values, batch: int) -> list[Tensor]:
         loop = self._loops[name]
@@ -249,7 +260,7 @@ class Stages:
             found = [torch.as_tensor(outside.start[k], dtype=self.dtype) for k in loop.numbers]
         else:
             now = dict(known)
-            for e in self._wave_roots:
+            for e in self.wave_roots:
                 now[e] = outside.waves[e][0]
             for e, u in outside.inputs.items():
                 now[e] = u[0] if u.ndim == 3 else u

@@ -10,7 +10,7 @@ from the positions of trained values between their bounds, in float64, and so is
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,14 +22,17 @@ from netc.ir.nodes import Assemble, Binary, Const, Expr, Gather, Parameter, Unar
 from netc.ir.program import Bounds, Coordinate, Program
 from netc.kernels.text import Tables
 
+Array = np.ndarray
+
 _LEAST_LANES = 256
 
 
 def weights(program: Program, roots: Sequence[Expr]) -> Weights | None:
-    """Return those of ``roots`` that are computed here; ``None`` where there are none."""
+    """Return those of ``roots`` that are computed here, small matrices beside large ones; ``None`` where none is."""
     trained = {Parameter(b.name, len(b.values)): b.trained for b in program.parameters if b.trained}
-    found = [root for root in roots if root.size >= _LEAST_LANES and _is_entrywise(root, set(trained))]
-    return Weights(tuple(found), dict(trained)) if found else None
+    large = [root for root in roots if root.size >= _LEAST_LANES or len(root.shape) == 2]
+    found = [root for root in large if _is_entrywise(root, set(trained))]
+    return Weights(tuple(found), dict(trained)) if any(root.size >= _LEAST_LANES for root in found) else None
 
 
 def _is_entrywise(root: Expr, trained: set[Parameter]) -> bool:
@@ -63,17 +66,34 @@ class Weights:
     trained: dict[Parameter, Bounds]
     positions: list[Parameter] = field(default_factory=list)
     scalars: list[Parameter] = field(default_factory=list)
+    written: frozenset[Parameter] = frozenset()
 
     def __post_init__(self) -> None:
         leaves = dict.fromkeys(node for node in postorder(*self.roots) if isinstance(node, Parameter))
         self.positions = [leaf for leaf in leaves if leaf in self.trained]
         self.scalars = [leaf for leaf in leaves if leaf not in self.trained]
+        self.written = self._written()
+
+    def _written(self) -> frozenset[Parameter]:
+        """Return the positions every one of which has one share in one gradient, so that nothing is added up."""
+        found: dict[Parameter, list[Array]] = {leaf: [] for leaf in self.positions}
+        for root in self.roots:
+            lanes = np.arange(root.size)
+            at = (lanes // root.shape[1], lanes % root.shape[1]) if len(root.shape) == 2 else (lanes,)
+            for leaf, picked in _leaves(root, at):
+                if leaf in found:
+                    found[leaf].append(picked)
+        return frozenset(
+            leaf
+            for leaf, parts in found.items()
+            if np.array_equal(np.sort(np.concatenate(parts)), np.arange(leaf.size))
+        )
 
     def lines(self, tables: Tables) -> list[str]:
         """Return the two functions: values of the roots, and derivatives by the positions."""
         result = []
         for name, back in (("weights_forward", False), ("weights_backward", True)):
-            results = "const T* const* seeds, double* const* gradients" if back else "T* const* roots"
+            results = "const T* const* seeds, char* const* gradients" if back else "T* const* roots"
             result.append(
                 f'extern "C" void {name}(const POSITION* const* positions, const double* scalars, {results}) {{'
             )
@@ -81,6 +101,17 @@ class Weights:
                 result += [f"    {line}" for line in self._root(k, root, back, tables)]
             result.append("}")
         return result
+
+    def room(self, positions: Sequence[Tensor]) -> list[Tensor]:
+        """Return arrays that the gradients of ``positions`` are written to, or added up in."""
+        return [
+            torch.empty_like(p) if leaf in self.written else torch.zeros(p.shape, dtype=torch.float64)
+            for leaf, p in zip(self.positions, positions, strict=True)
+        ]
+
+    def _gradient_type(self, leaf: Parameter) -> str:
+        """Return the type in C++ that gradients are written in, or added up in."""
+        return "POSITION" if leaf in self.written else "double"
 
     def _root(self, number: int, root: Expr, back: bool, tables: Tables) -> list[str]:
         rows, columns = root.shape if len(root.shape) == 2 else (1, root.size)
@@ -92,10 +123,11 @@ class Weights:
         else:
             body = [*entry.lines, f"root[{at}] = T({value});"]
         head = [] if back else [f"T* const __restrict root = roots[{number}];"]
-        for k, _ in enumerate(self.positions):
+        for k, leaf in enumerate(self.positions):
             head.append(f"const POSITION* const __restrict position{k} = positions[{k}];")
             if back:
-                head.append(f"double* const __restrict gradient{k} = gradients[{k}];")
+                kind = self._gradient_type(leaf)
+                head.append(f"{kind}* const __restrict gradient{k} = reinterpret_cast<{kind}*>(gradients[{k}]);")
         head += [f"const double scalar{k} = scalars[{k}];" for k, _ in enumerate(self.scalars)]
         loops = [f"for (Size i = 0; i < {rows}; ++i)", f"    for (Size j = 0; j < {columns}; ++j) {{"]
         return ["{", *(f"    {x}" for x in (*head, *loops)), *(f"            {x}" for x in body), "        }", "}"]
@@ -158,7 +190,8 @@ class _Entry:
         if key not in self._known:
             name = f"v{len(self._steps)}"
             self.lines.append(f"const double {name} = {low!r} + {high - low!r} * double(position{number}[{lane}]);")
-            self._steps.append((name, "leaf", (f"gradient{number}[{lane}]", repr(high - low))))
+            sign = "=" if leaf in self._owner.written else "+="
+            self._steps.append((name, "leaf", (f"gradient{number}[{lane}] {sign}", repr(high - low))))
             self._known[key] = name
         name = self._known[key]
         return name if inverse == reciprocal else self._step("div", "1.0", name)
@@ -182,7 +215,7 @@ class _Entry:
             g = f"g{name}"
             lines.append(f"const double {g} = {' + '.join(shares[name])};")
             if op == "leaf":
-                lines.append(f"{operands[0]} += {g} * {operands[1]};")
+                lines.append(f"{operands[0]} {g} * {operands[1]};")
                 continue
             for operand, share in zip(operands, _SHARES[op](g, name, *operands), strict=True):
                 if operand in names:
@@ -209,21 +242,42 @@ class WeightValues(torch.autograd.Function):
         """Return the roots in ``dtype``."""
         kept = [p.detach().contiguous() for p in positions]
         roots = [torch.empty(root.shape, dtype=dtype) for root in found.roots]
-        library.weights_forward(_pointers(kept), ctypes.c_void_p(scalars.data_ptr()), _pointers(roots))
-        ctx.call = library, scalars, kept
+        library.weights_forward(pointers(kept), ctypes.c_void_p(scalars.data_ptr()), pointers(roots))
+        ctx.call = library, found, scalars, kept
         return tuple(roots)
 
     @staticmethod
     def backward(ctx: Any, *seeds: Tensor) -> Any:
         """Return gradients of the positions."""
-        library, scalars, kept = ctx.call
+        library, found, scalars, kept = ctx.call
         given = [seed.contiguous() for seed in seeds]
-        gradients = [torch.zeros(p.shape, dtype=torch.float64) for p in kept]
-        library.weights_backward(
-            _pointers(kept), ctypes.c_void_p(scalars.data_ptr()), _pointers(given), _pointers(gradients)
-        )
-        return (None, None, None, None, *(g.to(p.dtype) for g, p in zip(gradients, kept, strict=True)))
+        made = found.room(kept)
+        library.weights_backward(pointers(kept), ctypes.c_void_p(scalars.data_ptr()), pointers(given), pointers(made))
+        return (None, None, None, None, *(g.to(p.dtype) for g, p in zip(made, kept, strict=True)))
 
 
-def _pointers(tensors: Sequence[Tensor]) -> Any:
+def pointers(tensors: Sequence[Tensor]) -> Any:
+    """Return the addresses of some tensors as an array for the library."""
     return (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
+
+
+def _leaves(root: Expr, at: tuple[Array, ...]) -> Iterator[tuple[Parameter, Array]]:
+    """Yield every parameter that entries of ``root`` read, each time with the lanes that are read."""
+    seen: set[tuple[Expr, tuple[bytes, ...]]] = set()
+    stack = [(root, at)]
+    while stack:
+        node, lanes = stack.pop()
+        key = node, tuple(x.tobytes() for x in lanes)
+        if key in seen:
+            continue
+        seen.add(key)
+        if isinstance(node, Parameter):
+            yield node, lanes[-1]
+        elif isinstance(node, Gather):
+            stack.append((node.x, (*lanes[:-1], node.index.array[lanes[-1]])))
+        elif isinstance(node, Assemble):
+            stack.append((node.values, (lanes[0] * node.shape[1] + lanes[1],)))
+        else:
+            for child in node.children:
+                here = lanes[len(lanes) - len(child.shape) :]
+                stack.append((child, tuple(x * (n > 1) for n, x in zip(child.shape, here, strict=True))))
