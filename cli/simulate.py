@@ -34,6 +34,7 @@ _ROWS = 1000  # internal steps whose signals are held at once, before those betw
 _OPERATIONS = 2_000_000  # of PyTorch, about ten seconds: then a kernel is worth compiling
 _ITERATIONS = 30  # of the operations of a step, what Newton's method in it takes
 _MOST_STEPS = 10**9  # of a fixed length, sub-steps included: days
+_STILL = 1e-6  # of a signal, at least a nanovolt: less is no movement
 _CHECKED = 500  # most states of a circuit that is solved a second time to check the first
 _BYTES_PER_VALUE = 64  # the tensor, its copy when chunks are joined, and Python's number when it is written
 
@@ -177,6 +178,8 @@ def command(
                 say(f"note: {line}")
         else:
             result = fixed()
+    if timing is not None and not timing.uic and _is_still(result, sum(block.size for block in program.states)):
+        say("note: nothing that is written moves; a circuit that rests, such as an oscillator, needs a push: .ic, or uic")
     result = result.since(timing.tstart if timing else 0.0)
     measured = evaluate(measures, result.times, {name: result.signal(name) for name in observed(measures)})
     result = result.only(compilation.signals)
@@ -197,6 +200,15 @@ def command(
         click.echo(found.line(), err=output is None and plot is None)
     if json_file is not None:
         write_json(json_file, {"measures": {found.name: found.to_json() for found in measured}})
+
+
+def _is_still(result: Trajectory, states: int) -> bool:
+    """Whether two or more states, enough for an oscillator, stay where they are."""
+    values = result.values
+    if states < 2 or values.numel() == 0:
+        return False
+    low, high = values.amin(0), values.amax(0)
+    return bool((high - low <= _STILL * high.abs().clamp(min=1e-3)).all())
 
 
 def _is_dear(program: Program, rows: int, parts: int) -> bool:

@@ -57,6 +57,11 @@ class Changes:
         self._elements.append(_Change(element["object"] or element["name"], quantity, values, line.whole))
         return True
 
+    @property
+    def some(self) -> bool:
+        """Whether anything is changed."""
+        return bool(self._elements or self._parameters)
+
     def reset(self) -> None:
         """Read the circuit anew: elements are as on their cards again, parameters as they were last given."""
         self._elements.clear()

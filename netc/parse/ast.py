@@ -441,7 +441,7 @@ class Deck:
     """A parsed deck: title, cards in order, the source lines by file name, warnings and notes.
 
     ``searches`` are all places where included files were looked for, in that order.  ``dialect`` is what the lines are
-    written in; the cards have ngspice's meaning.
+    written in; the cards have ngspice's meaning.  ``altered``: commands of a control block have changed some cards.
     """
 
     path: str
@@ -451,6 +451,7 @@ class Deck:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     searches: tuple[Search, ...] = ()
     dialect: str = "ngspice"
+    altered: bool = False
 
     def walk(self) -> Iterator[Card]:
         """Yield every card in order, those of included files in place; subcircuit bodies are not entered."""

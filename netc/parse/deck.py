@@ -148,7 +148,14 @@ class _Reader:
         others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
         searches = tuple(self.includes.searches)
         deck = ast.Deck(
-            self.name, self.title, tuple(cards), self.diagnostics.sources, others, searches, self.dialect.name
+            self.name,
+            self.title,
+            tuple(cards),
+            self.diagnostics.sources,
+            others,
+            searches,
+            self.dialect.name,
+            self.control.changes.some,
         )
         try:
             self.diagnostics.raise_if_failed()

@@ -49,7 +49,7 @@ def write_deck(deck: ast.Deck, *, leave_out: Container[type] = ()) -> str:
 
 def runs_as_written(deck: ast.Deck) -> bool:
     """Return whether ngspice understands the author's own lines."""
-    if deck.dialect != "ngspice":
+    if deck.dialect != "ngspice" or deck.altered:
         return False
     foreign = {name for name, _ in NETC} | _INTEGRALS | {"table"}
     defined = {card.name for card in every(deck.cards) if isinstance(card, ast.Func)}

@@ -87,3 +87,10 @@ def test_validate_draws_outputs_first_then_the_worst(
     cards = "V2 flat 0 1\nR9 flat 0 1\n" + SINE + "R2 in q 1k\nC2 q 0 10n\n*.netc output q\n.tran 10u 3m\n"
     assert run("validate", deck(cards), "--tol", "0.5", "--plot", tmp_path / "a.png").code == 0
     assert drawn == ["q", "out", "in"]
+
+
+def test_a_circuit_that_rests_is_said_to(deck: Callable[[str], Path]) -> None:
+    tank = "V1 in 0 1\nR1 in a 1k\nL1 a 0 1m\nC1 a 0 1u\nB1 0 a i=2m*tanh(v(a))\n.tran 1u 100u"
+    assert "nothing that is written moves" in run("simulate", deck(f"{tank}\n")).err
+    assert "nothing that is written moves" not in run("simulate", deck(f"{tank} uic\n")).err
+    assert "nothing that is written moves" not in run("simulate", deck(SINE + "C2 in out 1n\n.tran 10u 1m\n")).err

@@ -80,7 +80,7 @@ CONSTRUCTS: dict[str, tuple[str, ...]] = {
     "operating point": ("start_*", "charge_pump"),
     "`.tran`, `.control`, `.temp`, `.options`, other cards": (
         *("tran_forms", "control_tran", "temp_card", "options_temperature", "harmless_cards", "measures"),
-        *("stranger_control_block", "stranger_ac_dc_beside_tran"),
+        *("control_alter", "stranger_control_block", "stranger_ac_dc_beside_tran"),
     ),
     "formatting: case, comments, continuations, encodings": (
         *("comments_and_case", "case_and_ground", "continuations", "latin1_crlf", "no_end", "text_after_end"),
