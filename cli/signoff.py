@@ -95,7 +95,7 @@ def command(
     from netc.export import Devices
     from netc.signoff import Settings, signoff
     from netc.signoff.progress import Bar
-    from netc.signoff.signoff import FOLDER, Stopped
+    from netc.signoff.run import FOLDER, Stopped
     from netc.training.interruption import StopRequest
     from netc.training.saved import open_run
 

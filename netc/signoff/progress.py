@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from netc.signoff.signoff import Progress as Listener
+from netc.signoff.run import Progress as Listener
 
 
 class Bar:
