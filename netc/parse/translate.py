@@ -18,6 +18,7 @@ from netc.parse.ltspice_sources import rising, with_cycles
 Assignments = tuple[tuple[str, ast.Expression], ...]
 
 _STEPS = 1000  # of a transient that says nothing of its step
+_MULTIPLIERS = {"res": "r", "cap": "c", "ind": "l"}
 _SWITCHES = {"vswitch": ("sw", "v"), "iswitch": ("csw", "i")}
 
 
@@ -36,6 +37,8 @@ def translate(
         starting="startup" in words & dialect.run_modifiers,
         given="skipbp" in words or any(card.uic for card in runs) or not runs,
     )
+    if dialect.name == "pspice":
+        translation.multipliers.update(_multipliers(cards))
     if dialect.name == "hspice":
         cards = _with_hidden(cards, diagnostics)
     translated = translation.cards(cards)
@@ -80,6 +83,15 @@ def _parameters(cards: Iterable[ast.Card]) -> frozenset[str]:
         elif isinstance(card, ast.Func):
             names.update(card.formals)
     return frozenset(names)
+
+
+def _multipliers(cards: Sequence[ast.Card]) -> Iterator[tuple[str, ast.Expression]]:
+    """Yield the names of PSpice's models of R, C and L, and by what they multiply the elements' values."""
+    for card in every(cards):
+        if isinstance(card, ast.Model) and card.type in _MULTIPLIERS:
+            for name, value in card.parameters:
+                if name == _MULTIPLIERS[card.type]:
+                    yield card.name, value
 
 
 def _with_hidden(cards: Sequence[ast.Card], diagnostics: Diagnostics) -> Sequence[ast.Card]:
@@ -155,6 +167,7 @@ class _Translation:
         self.functions = functions
         self.parameters = parameters
         self.starting = starting  # whether sources rise from 0 at the start
+        self.multipliers: dict[str | None, ast.Expression] = {}  # of what elements with a model say, by model
         self.given = given  # whether the run starts from given values
 
     # ------------------------------------------------------------------ expressions
@@ -244,6 +257,14 @@ class _Translation:
                 yield self._tran(card)
             case ast.Model() if card.type in _SWITCHES:
                 yield _switch(card)
+            case ast.Model() if card.name in self.multipliers:
+                kept = tuple(pair for pair in card.parameters if pair[0] != _MULTIPLIERS[card.type])
+                yield replace(card, parameters=kept)
+            case ast.Passive() if card.model in self.multipliers:
+                factor = self.multipliers[card.model]
+                given = card.value is not None and written(factor) != 1
+                value = binary("*", card.value, factor, card.span) if card.value and given else card.value or factor
+                yield replace(card, value=value)
             case ast.TableSource() if self.dialect.tables:
                 yield _sharp(card)
             case ast.Passive() if self.dialect.source_settings and card.kind in "CL":
