@@ -12,7 +12,8 @@ from itertools import accumulate
 from typing import Any
 
 from netc.ir.build import ZERO, neg
-from netc.ir.nodes import Binary, Const, Expr, Input, Outer, ScatterAdd, Transpose, Unary
+from netc.ir.implicit import Newton
+from netc.ir.nodes import Binary, Const, Expr, Input, Outer, ScatterAdd, Transpose, Unary, postorder
 from netc.kernels.checkpoints import Plan
 from netc.kernels.exponentials import Group
 from netc.kernels.fusion import Block, Sink
@@ -239,7 +240,11 @@ class LoopSource:
         return {
             "adjoint": widened(self.function(sinks, vectors, results).lines),
             "outer": outer.lanes,
-            "plan": Plan(starts[-1] + kept[-1] + outer.lanes, states=starts[-1]),
+            "plan": Plan(
+                starts[-1] + kept[-1] + outer.lanes,
+                states=starts[-1],
+                iterates=any(isinstance(x, Newton) for x in postorder(*loop.updates)),
+            ),
             "outer_products": outer.products,
             **rows,
         }
