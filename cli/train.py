@@ -157,6 +157,7 @@ def command(
     """
     from netc.data import load
     from netc.training import TrainingInterrupted, TrainingOptions, train
+    from netc.training.parallel import first
 
     events = chosen_events(options)
     chosen = TrainingOptions(learning_rate=lr, disable_passes=disable, **options)  # type: ignore[arg-type]  # click has checked the types
@@ -183,6 +184,8 @@ def command(
     except TrainingInterrupted as stopped:
         say(str(stopped))
         sys.exit(EXIT_INTERRUPTED)
+    if not first():  # of several workers one speaks
+        return
     from netc.report import draw_run  # when there is something to draw: importing it takes half a second
 
     pictures = draw_run(directory, compilation, dataset)

@@ -18,6 +18,7 @@ import numpy
 import torch
 
 from netc.diagnostics import NetcError
+from netc.training import checkpoint
 from netc.training.contract import Compilation
 
 CONFIG, VERSIONS, METRICS, RESULT = "config.json", "versions.json", "metrics.jsonl", "result.json"
@@ -26,9 +27,13 @@ SOURCE, DECK = "circuit.py", "deck"
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder: config, versions, deck, emitted source, metrics, checkpoints, result, pictures."""
+    """A run folder: config, versions, deck, emitted source, metrics, checkpoints, result, pictures.
+
+    Of several workers only one ``writes``; what the others are told to write is left out.
+    """
 
     directory: Path
+    writes: bool = True
 
     def create(self) -> None:
         """Make the folder.
@@ -36,6 +41,8 @@ class RunFolder:
         Raises:
             NetcError: it cannot be made or written.
         """
+        if not self.writes:
+            return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.directory):
@@ -49,6 +56,8 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file whole or not at all; raises as :meth:`create` does."""
+        if not self.writes:
+            return
         path = self.directory / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -58,6 +67,11 @@ class RunFolder:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise NetcError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint; raises as :meth:`create` does."""
+        if self.writes:
+            checkpoint.save(self.directory, state)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object; raises as :meth:`create` does."""

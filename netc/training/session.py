@@ -22,9 +22,12 @@ from netc.training.adam import Adam
 from netc.training.contract import CircuitModule
 from netc.training.engines import Engine
 from netc.training.options import TrainingOptions
+from netc.training.parallel import Workers
 from netc.training.penalties import Penalties
 from netc.training.timing import Steps
 from netc.training.unroll import negative_log_likelihood
+
+_ALONE = Workers()
 
 
 @dataclass(slots=True)
@@ -90,8 +93,10 @@ class Session:
         steps: Steps,
         nodes: tuple[str, ...],
         penalties: Penalties | None = None,
+        workers: Workers = _ALONE,
     ) -> None:
         """``engine`` runs the circuit with the values of ``module``; ``nodes`` are the membranes whose spikes count."""
+        self.workers = workers
         self.module = module
         self.engine = engine
         self.options = options
@@ -131,7 +136,7 @@ class Session:
         return inputs.held(self.amplitudes(found), self.hold)
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return features, labels to learn and true labels of the next batch."""
+        """Return features, labels to learn and true labels of the next batch, the whole of it."""
         at, options = self.position, self.options
         order = batches.permutation(len(self.learning), options.seed, at.epoch)
         chosen = self.learning[order[at.batch * options.batch : (at.batch + 1) * options.batch]]
@@ -153,6 +158,13 @@ class Session:
         started = time.perf_counter()
         at, options = self.position, self.options
         samples, wanted, labels = self.batch()
+        whole, part = len(labels), self.workers.part(len(labels))
+        if part.start == part.stop:
+            part = slice(0, 1)  # fewer samples than workers: one runs another's, which then counts nothing
+            share = 0.0
+        else:
+            share = (part.stop - part.start) / whole
+        samples, wanted, labels = samples[..., part, :], wanted[part], labels[part]
         done = (at.epoch * self.batches + at.batch) / (options.epochs * self.batches)
         self.optimiser.learning_rate = options.learning_rate_at(done)
 
@@ -161,15 +173,25 @@ class Session:
         loss, scores = self.engine.learn(samples, wanted, weights)
         if not math.isfinite(loss.item()):
             raise self._diverged(samples)
-        total = loss
+        total, joules = loss, 0.0
         if self.penalties is not None and self.penalties.lines:
-            joules = self.penalties.feature_energy(self.module, samples)
-            at.sums.energy += joules.item() * len(labels)
-            total = loss + options.energy_weight * joules.to(loss.dtype)
+            found = self.penalties.feature_energy(self.module, samples)
+            joules = found.item()
+            total = loss + options.energy_weight * found.to(loss.dtype)
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if self.penalties is not None and weights is not None and weights.grad is not None:
-            self.penalties.learnt(weights.grad)
-            at.sums.energy += self.penalties.energy * len(labels)
+        right = int((scores.argmax(dim=-1) == labels).sum())
+        figures = torch.tensor([loss.item(), right / len(labels), joules], dtype=torch.float64)
+        weighed = None if weights is None else weights.grad
+        if self.workers.count > 1:
+            weighed = None if weighed is None else weighed.sum(0, keepdim=True)
+            shared = [p.grad for p in self.module.parameters() if p.grad is not None]
+            shared += [figures] if weighed is None else [figures, weighed]
+            for value in shared:
+                value.mul_(share)
+            self.workers.add(shared)
+        if self.penalties is not None and weighed is not None:
+            self.penalties.learnt(weighed)
+            at.sums.energy += self.penalties.energy * whole
         norm = clip(list(self.module.parameters()), options.clip_gradient, options.clip_layer)
         if not math.isfinite(norm):
             raise NetcError(
@@ -180,9 +202,10 @@ class Session:
         self.module.project()
 
         sums = at.sums
-        sums.loss += loss.item() * len(labels)
-        sums.correct += int((scores.argmax(dim=-1) == labels).sum())
-        sums.seen += len(labels)
+        sums.loss += figures[0].item() * whole
+        sums.correct += round(figures[1].item() * whole)
+        sums.energy += figures[2].item() * whole
+        sums.seen += whole
         sums.gradient_norm += norm
         spent = time.perf_counter() - started
         sums.seconds += spent
@@ -256,9 +279,10 @@ class Session:
             NetcError: the circuit diverges.
         """
         loss, correct, counts, steps = 0.0, 0, Counts.none(len(self.nodes)), self.steps.count
-        numbers = torch.arange(len(labels)) if chosen is None else chosen
+        whole = torch.arange(len(labels)) if chosen is None else chosen
+        numbers = whole[self.workers.part(len(whole))]
         for first in range(0, len(numbers), self.options.batch):
-            if stop():
+            if stop() and self.workers.count == 1:
                 return None
             part = numbers[first : first + self.options.batch]
             given, wanted = self.features(samples, part), labels[part].to(self.device)
@@ -268,7 +292,10 @@ class Session:
             loss += negative_log_likelihood(found.scores, wanted).item() * len(wanted)
             correct += int((found.scores.argmax(dim=-1) == wanted).sum())
             counts.add(found.counts)
-        return Score(loss / len(numbers), correct / len(numbers), counts.mean(steps, self.nodes))
+        figures = torch.tensor([loss, correct, counts.samples], dtype=torch.float64)
+        self.workers.add([figures, counts.spikes, counts.above])
+        counts.samples = int(figures[2])
+        return Score(float(figures[0]) / len(whole), float(figures[1]) / len(whole), counts.mean(steps, self.nodes))
 
     def share_at_bounds(self) -> float:
         """Return the share of trained values that sit on one of their bounds."""

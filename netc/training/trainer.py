@@ -24,6 +24,7 @@ from netc.training.engines import TorchEngine, choose
 from netc.training.inputs import check_kind
 from netc.training.interruption import StopRequest, TrainingInterrupted
 from netc.training.options import FREE_ON_RESUME, TrainingOptions
+from netc.training.parallel import Workers, restarted
 from netc.training.penalties import penalties
 from netc.training.progress import Reporter
 from netc.training.result import TrainingResult
@@ -62,15 +63,18 @@ def train(
     options.check()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    folder = RunFolder(Path(directory))
+    workers = Workers.join(torch.device(options.device))
+    folder = RunFolder(Path(directory), writes=workers.number == 0)
+    resume = resume or (restarted() and checkpoint.exists(folder.directory))
     if not resume and checkpoint.exists(folder.directory):
         raise NetcError(
             f"{folder.directory} already holds a run",
             hint="go on with it by --resume, or pass another folder with --out",
         )
+    workers.wait()  # before one of them makes the folder
     torch.manual_seed(options.seed)
-    reporter = Reporter(console)
-    session = _session(compilation, dataset, options, check_trainable, reporter.say)
+    reporter = Reporter(console if folder.writes else Console(quiet=True))
+    session = _session(compilation, dataset, options, check_trainable, reporter.say, workers)
     config = _config(compilation, dataset, session)
     for line in _stability(compilation, options, session.steps.dt):
         reporter.say(f"warning: {line}")
@@ -87,11 +91,12 @@ def train(
     folder.write_json(VERSIONS, versions())
     folder.write_metrics(session.position.history)
     if not resume:
-        checkpoint.save(folder.directory, session.state())
+        folder.save(session.state())
     with StopRequest() as stop, reporter:
         _learn(session, folder, reporter, stop)
         result = _test(session, dataset, folder, reporter, stop)
     folder.write_json(RESULT, result.to_json())
+    workers.leave()
     return result
 
 
@@ -177,6 +182,7 @@ def _session(
     options: TrainingOptions,
     check: Callable[[CircuitModule, Dataset], None],
     notify: Callable[[str], None],
+    workers: Workers | None = None,
 ) -> Session:
     program = compilation.program
     check_kind(program, dataset)
@@ -197,7 +203,7 @@ def _session(
         module = with_more
         module.to(torch.device(options.device))
     engine = choose(program, module, options, steps, notify, len(dataset.train_y), found)
-    return Session(module, engine, dataset, options, steps, nodes, found)
+    return Session(module, engine, dataset, options, steps, nodes, found, workers or Workers())
 
 
 def _stability(compilation: Compilation, options: TrainingOptions, dt: float) -> list[str]:
@@ -284,14 +290,14 @@ def _learn(session: Session, folder: RunFolder, reporter: Reporter, stop: StopRe
                 at.epoch * session.batches + at.batch,
                 f"loss {at.sums.loss / at.sums.seen:.4f}, {100 * at.sums.correct / at.sums.seen:.1f} %{spikes}",
             )
-            if stop.wanted:
+            if session.workers.any(stop.wanted):
                 raise _interrupted(session, folder)
         metrics = session.finish_epoch()
         # the checkpoint first: metrics are rewritten from it when a run is resumed
-        checkpoint.save(folder.directory, session.state())
+        folder.save(session.state())
         folder.write_metrics(at.history)
         reporter.epoch(options.epochs, metrics)
-        if stop.wanted:
+        if session.workers.any(stop.wanted):
             raise _interrupted(session, folder)
     if at.epoch < options.epochs and at.best is not None:
         reporter.say(
@@ -300,7 +306,7 @@ def _learn(session: Session, folder: RunFolder, reporter: Reporter, stop: StopRe
 
 
 def _interrupted(session: Session, folder: RunFolder) -> TrainingInterrupted:
-    checkpoint.save(folder.directory, session.state())
+    folder.save(session.state())
     at = session.position
     return TrainingInterrupted(
         f"stopped after epoch {at.epoch} and {at.batch} of {session.batches} batches, and saved; "
