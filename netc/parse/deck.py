@@ -20,6 +20,7 @@ from netc.parse.include import Includes
 from netc.parse.lines import BLANKS, LogicalLine, fold, logical_lines
 from netc.parse.measure_cards import signals_in, without_analysis
 from netc.parse.models import Kinds, resolve_models
+from netc.parse.optional_ports import OptionalPorts
 from netc.parse.source import read_lines, split_lines
 from netc.parse.tidy import tidied
 from netc.parse.translate import translate
@@ -118,6 +119,7 @@ class _Reader:
         self.end_reported = False
         self.models: set[str] = set()
         self.kinds = Kinds()
+        self.optional = OptionalPorts()
         self.analyses: list[tuple[str, Span]] = []
         self.bodies = Bodies(self.diagnostics)
         self.words: bool = False  # whether some R, C or L has a word for a value
@@ -142,7 +144,7 @@ class _Reader:
         self._settle_analyses(beside=self.has_tran or run is not None)
         if self.models and self.words:
             cards = resolve_models(cards, frozenset(self.models))
-        cards = self.kinds.settled(cards, self.diagnostics)
+        cards = self.optional.settled(self.kinds.settled(cards, self.diagnostics))
         if self.dialect is not NGSPICE:
             cards = translate(cards, self.dialect, self.diagnostics.sources, self.diagnostics)
         others = [d for d in self.diagnostics if d.severity is not Severity.ERROR]
@@ -285,6 +287,8 @@ class _Reader:
         elif word in (".meas", ".measure"):
             self._measure(line, span, cards)
         elif word in (".subckt", ".macro"):
+            if self.dialect.optional_ports:
+                line = self.optional.read(line)
             head = self._parse(line, "subckt")
             head = head or ast.Subcircuit("", (), (), (), line.whole)
             frames.append(_Frame(head=head, first=len(self.diagnostics.items)))

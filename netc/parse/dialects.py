@@ -43,6 +43,7 @@ class Dialect:
         gain_bounds: keywords of linear controlled sources that bound what they give.
         kinds_of_models: whether ``.model`` may take over another model by ``ako:``.
         several_runs: whether ``.alter`` and ``.data`` make one deck several runs.
+        optional_ports: whether ``.subckt`` may have ports that instances leave out.
         initial_currents: whether ``.ic`` may give currents of inductors.
         temperature: of circuit and models where the deck says none, degrees Celsius; ``None`` for 27.
         harmless: cards that change no waveform, besides those of ngspice.
@@ -68,6 +69,7 @@ class Dialect:
     gain_bounds: frozenset[str] = frozenset()
     kinds_of_models: bool = False
     several_runs: bool = False
+    optional_ports: bool = False
     initial_currents: bool = False
     temperature: float | None = None
     harmless: frozenset[str] = frozenset()
@@ -115,6 +117,7 @@ PSPICE = Dialect(
     names={"temp": "temper"},
     free_steps=True,
     run_modifiers=frozenset({"skipbp"}),
+    optional_ports=True,
     initial_currents=True,
     kinds_of_models=True,
     harmless=frozenset({".watch", ".alias", ".aliases", ".endalias", ".autoconverge", ".probe64"}),

@@ -335,3 +335,11 @@ def test_couplings_of_several_are_written_in_pairs() -> None:
     text = "L1 a 0 1m\nL2 b 0 1m\nL3 c 0 1m\nK1 L1 L2 L3 0.9\n"
     written = write_deck(parse_text(f"t\n{text}", dialect="ltspice")).splitlines()
     assert written[4:7] == ["k1 l1 l2 0.9", "k1_2 l1 l3 0.9", "k1_3 l2 l3 0.9"]
+
+
+def test_optional_ports_of_pspice() -> None:
+    text = ".SUBCKT RC IN OUT OPTIONAL: G=0 H=$G_HIGH PARAMS: R=1k\nR1 IN OUT {R}\nR2 G H 1\n.ENDS\n"
+    text += "X1 A B RC PARAMS: R=2k\nX2 A B C RC\nX3 A B C D RC\n"
+    deck = parse_text(f"t\n{text}", dialect="pspice")
+    nodes = [card.nodes[2:] for card in deck.cards if isinstance(card, ast.Instance)]
+    assert nodes == [("0", "$g_high"), ("c", "$g_high"), ("c", "d")]
