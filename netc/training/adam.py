@@ -4,13 +4,13 @@
 
     m = b1 m + (1 - b1) g,   v = b2 v + (1 - b2) g^2,   p = p - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)
 
-The numbers and the saved state are those of ``torch.optim.Adam``, which loads all of ``torch.compile`` when it is
-made: a second, more than everything between a compiled deck and its first step takes.
+The numbers and the saved state are those of ``torch.optim.Adam``, on a CPU of its fused form.  That class loads all of
+``torch.compile`` when it is made: a second, more than everything between a compiled deck and its first step takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,19 +47,48 @@ class Adam:
 
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        first, second = self._betas
+        given = [k for k, parameter in enumerate(self._parameters) if parameter.grad is not None]
+        for k in given:
+            self._steps[k] += 1
+        fused = getattr(torch, "_fused_adam_", None)  # what torch.optim.Adam calls where it is told to be fused
         with torch.no_grad():
-            for k, parameter in enumerate(self._parameters):
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                self._steps[k] += 1
-                mean, square = self._means[k], self._squares[k]
-                mean.lerp_(gradient, 1 - first)
-                square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-                scale = (1 - second ** self._steps[k]) ** 0.5
-                size = self.learning_rate / (1 - first ** self._steps[k])
-                parameter.addcdiv_(mean, (square.sqrt() / scale).add_(self._eps), value=-size)
+            if fused is not None and given and all(self._parameters[k].device.type == "cpu" for k in given):
+                self._move_at_once(fused, given)
+            else:
+                for k in given:
+                    self._move(k)
+
+    def _move_at_once(self, fused: Callable[..., None], given: Sequence[int]) -> None:
+        """Move parameters in one pass over memory: a quarter of what :meth:`_move` takes."""
+        first, second = self._betas
+        parameters = [self._parameters[k] for k in given]
+        fused(
+            parameters,
+            [p.grad for p in parameters],
+            [self._means[k] for k in given],
+            [self._squares[k] for k in given],
+            [],
+            [torch.tensor(float(self._steps[k])) for k in given],
+            lr=self.learning_rate,
+            beta1=first,
+            beta2=second,
+            weight_decay=0.0,
+            eps=self._eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _move(self, k: int) -> None:
+        first, second = self._betas
+        parameter, mean, square = self._parameters[k], self._means[k], self._squares[k]
+        gradient = parameter.grad
+        if gradient is None:
+            return
+        mean.lerp_(gradient, 1 - first)
+        square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        scale = (1 - second ** self._steps[k]) ** 0.5
+        size = self.learning_rate / (1 - first ** self._steps[k])
+        parameter.addcdiv_(mean, (square.sqrt() / scale).add_(self._eps), value=-size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what :meth:`load_state_dict` needs, as ``torch.optim.Adam`` writes it."""

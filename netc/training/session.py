@@ -114,6 +114,7 @@ class Session:
             augmentation.picture_shape(dataset.features)
         self.optimiser = Adam(module.parameters(), options.learning_rate)
         self.position = Position()
+        self._order: tuple[int, Tensor] | None = None  # of the samples in an epoch
 
     @property
     def batches(self) -> int:
@@ -138,8 +139,9 @@ class Session:
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return features, labels to learn and true labels of the next batch, the whole of it."""
         at, options = self.position, self.options
-        order = batches.permutation(len(self.learning), options.seed, at.epoch)
-        chosen = self.learning[order[at.batch * options.batch : (at.batch + 1) * options.batch]]
+        if self._order is None or self._order[0] != at.epoch:
+            self._order = at.epoch, batches.permutation(len(self.learning), options.seed, at.epoch)
+        chosen = self.learning[self._order[1][at.batch * options.batch : (at.batch + 1) * options.batch]]
         samples = self.features(self.train_x, chosen)
         if options.augment:
             drawn = batches.generator(options.seed, "augmentation", at.epoch, at.batch)
@@ -383,8 +385,12 @@ def clip(parameters: Sequence[torch.nn.Parameter], largest: float | None, each: 
     if each is not None:
         for parameter in parameters:
             torch.nn.utils.clip_grad_norm_([parameter], each)
-    if largest is not None:
+    if largest is not None and each is not None:
         torch.nn.utils.clip_grad_norm_(list(parameters), largest)
+    elif largest is not None and norm > largest:  # the same, without finding the norm again
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(largest / (norm + 1e-6))
     return norm
 
 

@@ -33,14 +33,19 @@ def moved(
         optimiser.step()
 
 
-def pair(dtype: torch.dtype) -> tuple[list[torch.nn.Parameter], Adam, list[torch.nn.Parameter], torch.optim.Adam]:
+def pair(
+    dtype: torch.dtype, fused: bool = True
+) -> tuple[list[torch.nn.Parameter], Adam, list[torch.nn.Parameter], torch.optim.Adam]:
     ours, theirs = parameters(dtype), parameters(dtype)
-    return ours, Adam(ours, 0.1), theirs, torch.optim.Adam(theirs, lr=0.1)
+    return ours, Adam(ours, 0.1), theirs, torch.optim.Adam(theirs, lr=0.1, fused=fused)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_numbers_are_those_of_torch(dtype: torch.dtype) -> None:
-    ours, adam, theirs, reference = pair(dtype)
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_numbers_are_those_of_torch(dtype: torch.dtype, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not fused:
+        monkeypatch.delattr(torch, "_fused_adam_")
+    ours, adam, theirs, reference = pair(dtype, fused)
     moved(ours, adam, lambda x: setattr(adam, "learning_rate", x), RATES)
     moved(theirs, reference, lambda x: reference.param_groups[0].update(lr=x), RATES)
     assert not torch.equal(ours[0], parameters(dtype)[0])
