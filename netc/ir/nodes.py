@@ -402,7 +402,8 @@ class Solve(Expr):
 class Interpolate(Expr):
     """Piecewise linear through the points ``(xs, ys)``, held at the ends; lane by lane.
 
-    ``x`` has ``n`` lanes (or 1); ``xs`` and ``ys`` have shape ``(n, k)`` with ``xs`` ascending, rate PARAMETER.
+    ``x`` has ``n`` lanes (or 1); ``xs`` and ``ys`` have shape ``(n, k)`` or ``(1, k)`` with ``xs`` ascending, rate
+    PARAMETER.
     """
 
     __slots__ = ("x", "xs", "ys")
@@ -412,7 +413,7 @@ class Interpolate(Expr):
     ys: Expr
 
     def __new__(cls, x: Expr, xs: Expr, ys: Expr) -> Interpolate:
-        return intern_node(cls, broadcast(x.shape, xs.shape[:1]), x, xs, ys)
+        return intern_node(cls, broadcast(x.shape, xs.shape[:1], ys.shape[:1]), x, xs, ys)
 
 
 class Columns(Expr):

@@ -5,6 +5,7 @@ from netc.ir import build
 from netc.ir.interpret import evaluate, simulate
 from netc.ir.nodes import (
     Assemble,
+    Columns,
     Concat,
     Const,
     Expr,
@@ -143,6 +144,12 @@ def test_interpolate_holds_its_ends():
     xs = Assemble(Const(1.0), Index([0]), Index([1]), (1, 2))
     ys = Assemble(Const(4.0), Index([0]), Index([1]), (1, 2))
     _close(Interpolate(State("x", 4), xs, ys), {State("x", 4): np.array([[-1.0, 0.25, 0.5, 9.0]])}, [[0, 1, 2, 4]])
+
+
+def test_interpolation_of_several_lanes_at_points_they_share() -> None:
+    ys = Columns(Const(0.0), Parameter("p", 2))
+    node = Interpolate(Time(), Columns(Const(0.0), Const(1.0)), ys)
+    _close(node, {Time(): np.array([0.5]), Parameter("p", 2): np.array([1.0, 3.0])}, [0.5, 1.5])
 
 
 def test_a_leaf_without_a_value_is_named():
