@@ -46,7 +46,9 @@ _MOST_ITERATIONS = 8
 _SMALLEST, _LARGEST = 0.1, 8.0
 _SMALL = 60
 """Most variables of a system that is solved with the Jacobians of all stages where that of the start will not do."""
-_MOST_FULL_ITERATIONS = 12
+_DEFECT = 0.3
+"""Most that the end of a step may be off its equations, as a share of the error allowed."""
+_MOST_FULL_ITERATIONS = 20
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Residual, as a share of its largest terms, that is no more than what is left when they cancel."""
 
@@ -78,13 +80,18 @@ class Step:
 class Radau:
     """Steps through one smooth stretch after another; remembers the Jacobian and the size of signals."""
 
-    def __init__(self, system: System, relative: float, absolute: Array, *, most_steps: int) -> None:
-        """``relative`` is the error allowed in a step to each state, as a share of the largest value it has had,
-        beside ``absolute`` ``(size,)``."""
+    def __init__(
+        self, system: System, relative: float, absolute: Array, *, most_steps: int, largest: Array | None = None
+    ) -> None:
+        """``relative`` is the error allowed in a step to each state, as a share of the largest value it has had.
+
+        It is at least ``absolute`` ``(size,)`` and that share of ``largest`` ``(size,)``.
+        """
         self._system = system
         self._mass = system.mass
         self._relative, self._absolute = relative, absolute
-        self._newton = max(1e-3, min(0.03, math.sqrt(relative)))
+        self._newton = max(1e-3, min(3e-3, math.sqrt(relative)))
+        self._least = np.zeros(system.size) if largest is None else largest
         self._largest = np.zeros(system.size)
         self._left = most_steps
         self.steps = 0
@@ -149,6 +156,10 @@ class Radau:
                 if np.isfinite(again).all():
                     error = factors[0](again + rough)
                     norm = self._norm(error, scale)
+            there: Any = None
+            if norm <= 1 and not system.linear:
+                there = system.jacobian(float(times[2]), after)
+                norm = max(norm, self._defect(there, times[2:], h, after, z, scale))
             if not norm <= 1:
                 h *= max(_SMALLEST, safety * norm ** (-0.25)) if math.isfinite(norm) else _SMALLEST
                 rejected = True
@@ -169,15 +180,22 @@ class Radau:
             rejected = False
             growth = max(growth, _SMALLEST)
             if iterations > 2 and rate > 1e-3:
-                jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
+                at_end = there if there is not None else system.jacobian(min(max(time, low), high), v)
+                jacobian, fresh, factors = at_end, True, None
             else:
                 fresh = False
                 if 1.0 <= growth < 1.2:
                     growth = 1.0
             h *= growth
 
+    @property
+    def largest(self) -> Array:
+        """The largest value each variable has had, ``(size,)``."""
+        return self._largest
+
     def _scale(self, v: Array) -> Array:
-        return np.asarray(self._absolute + self._relative * np.maximum(self._largest, np.abs(v)))
+        reached = np.maximum(np.maximum(self._largest, np.abs(v)), self._least)
+        return np.asarray(self._absolute + self._relative * reached)
 
     def _norm(self, error: Array, scale: Array) -> float:
         """The worst state counts: a mean would let one signal of many go wrong."""
@@ -185,6 +203,19 @@ class Radau:
         if not states:
             return 0.0 if np.isfinite(error).all() else math.inf
         return float(np.max(np.abs(error[:states]) / scale[:states]))
+
+    def _defect(self, jacobian: Any, time: Array, h: float, after: Array, z: Array, scale: Array) -> float:
+        """How far the end of a step is from its equations, by the Jacobian there, in units of the error allowed.
+
+        Corrections by a Jacobian that was much stiffer at the start of the step are small wherever they lead.
+        """
+        residual = self._system.rates(time, after[None, :])[0] - self._mass * ((_INVERSE[2] / h) @ z)
+        try:
+            change = Factors(shifted(jacobian, self._mass, float(_INVERSE[2, 2]) / h))(residual)
+        except (RuntimeError, ValueError):
+            return math.inf
+        found = self._norm(change, scale)
+        return found / _DEFECT if math.isfinite(found) else math.inf
 
     def _rounding(self, jacobian: Any, v: Array) -> Array:
         """Residuals of the algebraic equations that are no more than what is left when large terms cancel."""

@@ -30,6 +30,9 @@ _RELATIVE, _ABSOLUTE = 1e-9, 1e-12
 _FIRST_TIE, _LAST_TIE = 1.0, 1e-13
 _SLACK, _LEAST_SLACK = 10.0, 1.1
 _FIRST_FRACTION, _LEAST_FRACTION = 0.1, 1e-4
+_LEFT = 1e-8
+"""Residual of a solution, as a share of the terms of its equation."""
+_AMPLIFIED = 1e7
 _LARGE, _FAR = 10.0, 2.0
 """An exponent above the first that moves by more than the second is held back."""
 _CONDITION = 1e-14
@@ -192,8 +195,16 @@ class _Rest:
             )
             exponents = reached
             if settled and bool(np.all(np.abs(step) <= _RELATIVE * np.abs(v) + _ABSOLUTE)):
-                return v, exponents
+                # the shortest step is short, too, where an equation without a slope is far from fulfilled
+                rows = np.abs(slopes).max(axis=1, initial=0.0)
+                left = np.abs(residual) <= _LEFT * (np.abs(slopes) @ np.abs(v) + np.where(rows > 0, rows, 1.0))
+                return (v, exponents) if bool(left.all()) and self._plausible(v) else None
         return None
+
+    def _plausible(self, v: Array) -> bool:
+        """Whether no variable is beyond what sources and start can be amplified to."""
+        given = max((float(np.max(np.abs(level), initial=0.0)) for level in self._levels), default=0.0)
+        return bool(np.all(np.abs(v) <= _AMPLIFIED * (1.0 + max(given, float(np.max(np.abs(self._start)))))))
 
     def _at(self, evaluator: Evaluator, v: Array, exponents: list[Array], drive: list[Array]) -> list[Array]:
         return evaluator(np.zeros((1, 1)), *self.system.split(v[None, :]), *exponents, *drive)

@@ -164,10 +164,21 @@ class System:
     def _linear(self) -> tuple[Array, Array, Array, Evaluator]:
         """Rows and columns of the Jacobian's entries, the group of each column, and what computes the products."""
         rows, columns, group_of = jacobian_structure(self._functions, self.leaves)
-        seeds = tuple(Unknown(f"direction of {k}", leaf.size) for k, leaf in enumerate(self.leaves))
-        moved = tangents(self._functions, dict(zip(self.leaves, seeds, strict=True)))
-        evaluator = Evaluator(moved, self._fixed, (Time(), *self.leaves, *seeds))
+        evaluator = Evaluator(self._moved, self._fixed, (Time(), *self.leaves, *self._seeds))
         return rows, columns, group_of, evaluator
+
+    @cached_property
+    def _seeds(self) -> tuple[Expr, ...]:
+        return tuple(Unknown(f"direction of {k}", leaf.size) for k, leaf in enumerate(self.leaves))
+
+    @cached_property
+    def _moved(self) -> tuple[Expr, ...]:
+        return tangents(self._functions, dict(zip(self.leaves, self._seeds, strict=True)))
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether the Jacobian is the same wherever the variables are."""
+        return not any(node in self.leaves for node in postorder(*self._moved))
 
 
 class Observer:

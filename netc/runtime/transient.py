@@ -32,6 +32,10 @@ ACCEPTED = 1e-2
 
 _TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 _ABSOLUTE = {"V": 1e-10, "A": 1e-13}
+_SLIGHT = {"V": 1e-2, "A": 1e-5}
+"""What is small in the first run, of which no more is wanted than how large signals become."""
+_FLOOR = 0.01
+"""Share of the largest value in the run before below which a signal is small in the next."""
 _MOST_STEPS = 400_000
 _LEAST_STEPS = 50  # of the whole run, as in SPICE
 _FIRST = 1e-3  # share of a stretch
@@ -94,9 +98,11 @@ def solve(
     coarse: Array | None = None
     error, steps = math.inf, 0
     problem: Stuck | None = None
+    largest = np.array([_SLIGHT.get(unit, 0.0) for unit in system.units])
     for tolerance in _TOLERANCES:
         try:
-            fine, steps = _run(system, observer, times, edges, start, tolerance, until)
+            fine, steps, reached = _run(system, observer, times, edges, start, tolerance, until, largest)
+            largest = _FLOOR * reached
         except Stuck as stuck:
             problem = stuck
             coarse = None
@@ -136,9 +142,14 @@ def _run(
     start: Array,
     tolerance: float,
     until: float,
-) -> tuple[Array, int]:
+    largest: Array,
+) -> tuple[Array, int, Array]:
+    """Return rows of signals, the number of steps and the largest value of each variable.
+
+    ``largest`` is what counts as the least such value while the steps are chosen.
+    """
     absolute = np.array([_ABSOLUTE.get(unit, 1e-10) for unit in system.units]) * (tolerance / 1e-6)
-    solver = Radau(system, tolerance, absolute, most_steps=_MOST_STEPS + 20 * len(edges))
+    solver = Radau(system, tolerance, absolute, most_steps=_MOST_STEPS + 20 * len(edges), largest=largest)
     rows = np.empty((len(times), len(observer)))
     tstop = float(edges[-1])
     v, row = start, 0
@@ -161,7 +172,7 @@ def _run(
         rows[row:] = observer(times[row:], np.repeat(v[None, :], len(times) - row, axis=0))
     if not np.isfinite(rows).all():
         raise Stuck(tstop, np.zeros(0, dtype=np.int64))
-    return rows, solver.steps
+    return rows, solver.steps, solver.largest
 
 
 def consistent(system: System, v: Array, time: float) -> Array:
