@@ -35,7 +35,7 @@ def commands() -> list[str]:
 def reason_to_skip(words: list[str]) -> str | None:
     if words[:3] == ["netc", "data", "fetch"] or "mnist" in words:
         return "network"
-    if words[1] in ("validate", "doctor") and not find_ngspice().engines:
+    if words[1] in ("validate", "doctor", "signoff") and not find_ngspice().engines:
         return "no ngspice"
     return None
 

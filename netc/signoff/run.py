@@ -8,6 +8,7 @@ runs the same samples with the same values.  With draws of device values both se
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -237,11 +238,19 @@ def _measured(
         progress.sample(draw, number, _line(bench.judge, labels[number], ours[number], result))
 
     missing = [number for number in range(len(labels)) if number not in found]
+    before = _processor_seconds()
     if not measure_all(bench, amplitudes, missing, settings.jobs, done, progress.wanted):
         raise Stopped(f"stopped after {len(found)} of {len(labels)} samples of draw {draw}, which are kept")
     samples = {n: bench.judge.compare(labels[n], ours[n], found[n].reading) for n in sorted(found)}
     seconds = {number: result.seconds for number, result in sorted(found.items())}
-    return Draw(draw, samples, seconds, dict(sorted(failed.items()))), found
+    spent = (_processor_seconds() - before) / len(missing) if missing else None
+    return Draw(draw, samples, seconds, dict(sorted(failed.items())), spent), found
+
+
+def _processor_seconds() -> float:
+    """Return what processes that have ended took of the processors."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _line(judge: Judge, label: int, ours: Reading, result: Found) -> str:

@@ -21,12 +21,14 @@ class Draw:
         samples: by number.
         seconds: that ngspice took, by number.
         failed: number of the sample and why.
+        processor_seconds: of ngspice for a sample, mean over those run in this sitting; ``None`` where none was.
     """
 
     number: int
     samples: dict[int, SampleAgreement]
     seconds: dict[int, float]
     failed: dict[int, str]
+    processor_seconds: float | None = None
 
     def figures(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -100,6 +102,9 @@ class Signoff:
             "spikes_ngspice": _finite(_mean(s.spikes[1] for s in samples)),
             "spike_difference": _finite(_mean(float(a.mean()) for a in apart)),
             "same_spike_count": _finite(_mean(float((a == 0).mean()) for a in apart)),
+            "processor_seconds_a_sample": _finite(
+                _mean(draw.processor_seconds for draw in self.draws if draw.processor_seconds is not None)
+            ),
             "seconds_a_sample": _finite(float(np.median(seconds)) if seconds else math.nan),
             "seconds": self.seconds,
             **self.settings,
