@@ -44,6 +44,7 @@ class Dialect:
         kinds_of_models: whether ``.model`` may take over another model by ``ako:``.
         several_runs: whether ``.alter`` and ``.data`` make one deck several runs.
         optional_ports: whether ``.subckt`` may have ports that instances leave out.
+        recombination: the NR of diodes where the deck says none; ``None`` for ngspice's.
         initial_currents: whether ``.ic`` may give currents of inductors.
         temperature: of circuit and models where the deck says none, degrees Celsius; ``None`` for 27.
         harmless: cards that change no waveform, besides those of ngspice.
@@ -70,6 +71,7 @@ class Dialect:
     kinds_of_models: bool = False
     several_runs: bool = False
     optional_ports: bool = False
+    recombination: float | None = None
     initial_currents: bool = False
     temperature: float | None = None
     harmless: frozenset[str] = frozenset()
@@ -101,6 +103,7 @@ LTSPICE = Dialect(
     run_modifiers=frozenset({"startup", "steady", "nodiscard", "step"}),
     initial_currents=True,
     kinds_of_models=True,
+    recombination=2.0,
     source_settings=frozenset({"rser", "cpar"}),
     behavioural_settings=frozenset({"rpar", "cpar"}),
     harmless=frozenset({".backanno", ".wave", ".savebias", ".text"}),
@@ -120,6 +123,7 @@ PSPICE = Dialect(
     optional_ports=True,
     initial_currents=True,
     kinds_of_models=True,
+    recombination=2.0,
     harmless=frozenset({".watch", ".alias", ".aliases", ".endalias", ".autoconverge", ".probe64"}),
 )
 

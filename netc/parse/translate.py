@@ -257,6 +257,8 @@ class _Translation:
                 yield self._tran(card)
             case ast.Model() if card.type in _SWITCHES:
                 yield _switch(card)
+            case ast.Model() if card.type == "d" and self.dialect.recombination is not None:
+                yield _recombining(card, self.dialect.recombination)
             case ast.Model() if card.name in self.multipliers:
                 kept = tuple(pair for pair in card.parameters if pair[0] != _MULTIPLIERS[card.type])
                 yield replace(card, parameters=kept)
@@ -333,6 +335,14 @@ def _of_own_voltage(card: ast.Passive) -> ast.Passive:
         return ast.Voltage(*card.nodes, node.span) if isinstance(node, ast.Name) and node.name == "x" else node
 
     return card if card.value is None else replace(card, value=rebuild(card.value, change))
+
+
+def _recombining(card: ast.Model, emission: float) -> ast.Model:
+    """Give a diode with ISR the NR that it has where its card does not say."""
+    names = [name for name, _ in card.parameters]
+    if "isr" not in names or "nr" in names:
+        return card
+    return replace(card, parameters=(*card.parameters, ("nr", number(emission, card.span))))
 
 
 def _sharp(card: ast.TableSource) -> ast.TableSource | ast.BehaviouralSource:

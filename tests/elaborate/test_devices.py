@@ -109,7 +109,7 @@ def test_gmin_is_an_option() -> None:
         ("M1 a b 0 0 nm q=1\n", 1, "unknown parameter 'q' of a MOS transistor"),
         ("M1 a b 0 0 nm l=1u w=1u,2u\n", 1, "w= takes one value"),
         ("M1 a b 0 0 lat l=1u\n.model lat nmos ld=0.5u\n", 1, "has no length"),
-        ("D1 a 0 di\n.model di d(is=1e-14 isr=1e-12)\n", 2, "'isr' of a diode model changes the waveform"),
+        ("D1 a 0 di\n.model di d(is=1e-14 ikr=1e-12)\n", 2, "'ikr' of a diode model changes the waveform"),
         ("Q1 a b 0 qi\n.model qi npn(ptf=30)\n", 2, "'ptf' of a bipolar transistor model changes"),
         ("S1 a 0 b 0 sn\n.model sn sw(vt=1 vh=-0.5)\n", 2, "the hysteresis of model 'sn' is below 0"),
         ("S1 a 0 b 0 sz\n.model sz sw(ron=0)\n", 2, "ron= of a switch must be above 0"),

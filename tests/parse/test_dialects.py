@@ -270,6 +270,7 @@ def test_hspice_multiplies_instances_in_instances() -> None:
         ("ltspice", "V1 a 0 3\n.tran 0 1m 0 1u startup", "V1 a 0 pwl(0 0 2e-05 3)\n.tran 1u 1m 0 1u"),
         ("pspice", ".model r res(r=1 dev=5% tc1=1m)\nR1 a 0 r 2k", ".model r res(tc1=1m)\nR1 a 0 r 2k"),
         ("pspice", ".model c cap(c=3 tc1=1m)\nC1 a 0 c 2n", ".model c cap(tc1=1m)\nC1 a 0 c {2n*3}"),
+        ("pspice", ".model b d(isr=1f)\n.model c d(isr=1f nr=3)", ".model b d(isr=1f nr=2)\n.model c d(isr=1f nr=3)"),
         ("pspice", ".model b d(is=1f rs=2)\n.model c ako:b d(rs=3)", ".model b d(is=1f rs=2)\n.model c d(is=1f rs=3)"),
         ("pspice", ".model b d(is=1f rs=2)\n.model c ako: b", ".model b d(is=1f rs=2)\n.model c d(is=1f rs=2)"),
     ],

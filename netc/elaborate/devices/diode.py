@@ -3,8 +3,9 @@
     a --RS-- a' --|>|-- k      i = IS (exp(v / (N VT)) - 1) + gmin v,    C = C_depletion(v) + TT di/dv
 
 Below -3 N VT the current goes to -IS as -IS (1 + (3 N VT / (e v))^3); below the breakdown voltage it is
--IS exp(-(BV + v) / (NBV VT)), NBV being N unless given, BV moved so that the current at -BV is IBV.  With IKF the
-current is divided by 1 + sqrt(i / IKF).
+-IS exp(-(BV + v) / (NBV VT)), NBV being N unless given, BV moved so that the current at -BV is IBV.  Recombination adds
+ISR (exp(v / (NR VT)) - 1) ((1 - v / VJ)^2 + 0.005)^(M / 2) above -3 N VT.  With IKF the current is divided by
+1 + sqrt(i / IKF).
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from netc.elaborate.devices.junction import (
     gmin,
     largest_exponent,
     potential_at,
+    power,
     saturation_at,
     thermal_voltage,
 )
-from netc.ir.build import ONE, add, binary, div, mul, neg, select, sub, unary
+from netc.ir.build import ONE, ZERO, add, binary, div, mul, neg, select, sub, unary
 from netc.ir.derivative import tangent
 from netc.ir.nodes import Const, Expr
 
@@ -50,6 +52,9 @@ def _expand(assembly: Assembly) -> None:
         saturated = form.value(saturation)
         largest = largest_exponent(assembly, form, saturation)
         result = mul(saturated, forward_or_reverse(v, form.value(mul(model["n"], voltage_scale)), largest))
+        if assembly.has("isr"):
+            above = binary("ge", v, form.value(mul(-3.0, mul(model["n"], voltage_scale))))
+            result = add(result, select(above, _recombination(assembly, form, v), ZERO))
         if assembly.has("bv"):
             edge = form.value(_breakdown(assembly, saturation, voltage_scale))
             scale = form.value(mul(model.get("nbv", model["n"]), voltage_scale))
@@ -85,6 +90,20 @@ def _expand(assembly: Assembly) -> None:
     if inner == anode:
         for name in branches:
             assembly.terminal(name)
+
+
+def _recombination(assembly: Assembly, form: Form, v: Expr) -> Expr:
+    """Return the current of recombination in the depletion layer, as ngspice has it."""
+    model = assembly.model
+    kelvin, nominal = assembly.temperatures
+    saturation = mul(
+        saturation_at(model["isr"], kelvin, nominal, model["eg"], model["xti"], model["nr"]), assembly.area
+    )
+    ratio = div(v, form.value(mul(model["nr"], thermal_voltage(kelvin))))
+    carried = sub(exponential(ratio, largest_exponent(assembly, form, saturation)), 1.0)
+    left = sub(1.0, div(v, form.value(potential_at(model["vj"], kelvin, nominal))))
+    layer = power(add(mul(left, left), 0.005), form.value(div(model["m"], 2.0), ""))
+    return mul(mul(form.value(saturation), carried), layer)
 
 
 def _breakdown(assembly: Assembly, saturation: Expr, voltage_scale: Expr) -> Expr:
@@ -132,6 +151,8 @@ DEVICE = Device(
         "ibv": 1e-3,
         "nbv": None,
         "ikf": None,
+        "isr": None,
+        "nr": 1.0,
         "tnom": None,
     },
     on_card=frozenset({"area", "ic", "temp", "dtemp", "m", "pj"}),
@@ -150,7 +171,7 @@ DEVICE = Device(
         "tref": "tnom",
     },
     unsupported=frozenset(
-        {"isr", "nr", "ikr", "ron", "roff", "vfwd", "vrev", "epsilon", "revepsilon", "ilimit", "tcv"}
+        {"ikr", "ron", "roff", "vfwd", "vrev", "epsilon", "revepsilon", "ilimit", "tcv"}
         | {
             "jsw",
             "cjsw",
