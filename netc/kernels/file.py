@@ -23,6 +23,7 @@ _REAL = {
     "float": {
         "integer": "int32_t",
         "magnitude_mask": "0x7fffffff",
+        "head_mask": "-(1 << 12)",
         "magic": "12583039.0",  # 1.5 * 2**23 + 127
         "mantissa": 23,
         "exp_high": "80.0",
@@ -36,6 +37,7 @@ _REAL = {
     "double": {
         "integer": "int64_t",
         "magnitude_mask": "0x7fffffffffffffff",
+        "head_mask": "-(N(1) << 27)",
         "magic": "6755399441056767.0",  # 1.5 * 2**52 + 1023
         "mantissa": 52,
         "exp_high": "700.0",
@@ -116,6 +118,7 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weig
     head = environment.get_template("vector.h.j2").render(
         real=real,
         reach=repr(REACH[real] / _LN2),
+        reach_whole=int(REACH[real] / _LN2 - 1.5),  # fractions reach from 2^-1.5 to 2^1.5
         log2_e=repr(1 / _LN2),
         ln2=repr(_LN2),
         exp_coefficients=[repr(c) for c in _EXP[degree]],

@@ -1,9 +1,8 @@
 """Expressions as C++ loops over lanes: what can be computed lane by lane together shares one loop.
 
 An operand that is needed at another lane (a gather, a sum over lanes, a product with a matrix, one lane read by
-many) has to be complete before the loop that reads it, so every expression gets a stage: one more than that of
-such operands.  Expressions then move to the last stage that still serves all readers, which leaves one loop
-for each family of lanes where the circuit allows it.
+many) has to be complete before the loop that reads it, so every expression gets a stage, see
+:mod:`~netc.kernels.placing`, which leaves one loop for each family of lanes where the circuit allows it.
 """
 
 from __future__ import annotations
@@ -29,14 +28,19 @@ from netc.ir.nodes import (
     Transpose,
     Unary,
 )
-from netc.kernels.exponentials import Group, Member
+from netc.kernels.exponentials import Fraction, Group, Member, Whole
 from netc.kernels.loops import Unsupported
+from netc.kernels.placing import Place, Result, Value, placed
 from netc.kernels.systems import assembled
 from netc.kernels.text import FEW, Array, Code, Tables, most_added, operation, places_of, truth, vector
 from netc.kernels.traversal import Walk, walks
 
 _CHEAP = frozenset({"add", "sub", "mul", "neg"})
 _CHEAP_OPERATIONS = 3
+_COVERED = (
+    *(Unary, Binary, Select, Gather, ScatterAdd, Concat, MatVec, Interpolate),
+    *(Newton, Backsolved, Solve, Whole, Fraction),
+)
 
 
 def _whole(node: Expr) -> bool:
@@ -60,14 +64,6 @@ class Sink(NamedTuple):
 
 Solver = Callable[[Expr, Sequence[Array], str, Tables, Callable[[int], str]], list[str]]
 """Returns statements that leave the value of a node, from arrays of its operands, in the array of the given name."""
-
-
-class Place(NamedTuple):
-    """A loop over ``lanes`` lanes of one stage; a product with a matrix stands on its own (``node``)."""
-
-    stage: int
-    lanes: int
-    node: Expr | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -140,8 +136,7 @@ class Block:
     def _operands(self, node: Expr) -> list[tuple[Expr, bool]]:
         """Return the operands that are lanes, each with whether it is read at the same lane only."""
         if node in self._member:
-            base = self._member[node][0].base
-            return [(base, base.shape == node.shape)]
+            return [(x, x.shape == node.shape) for x in self._member[node][0].operands]
         if isinstance(node, MatVec):
             return [(node.x, False)]
         if isinstance(node, Newton | Backsolved | Solve):
@@ -181,10 +176,7 @@ class Block:
         return node.x not in self.leaves and not _whole(node.x) and most_added(node.index) > FEW
 
     def _check(self, node: Expr) -> None:
-        if not isinstance(
-            node,
-            Unary | Binary | Select | Gather | ScatterAdd | Concat | MatVec | Interpolate | Newton | Backsolved | Solve,
-        ):
+        if not isinstance(node, _COVERED):
             raise Unsupported(f"a {type(node).__name__} that changes with every step")
         if len(node.shape) != 1:
             raise Unsupported("a matrix that changes with every step")
@@ -221,32 +213,17 @@ class Block:
         return _whole(node) or node in self._summed
 
     def _place(self) -> None:
-        first: dict[Expr, int] = {}
-        for node in self._order:
-            needs = (first[c] + (self._is_late(c) or not direct) for c, direct in self._operands(node) if c in first)
-            first[node] = max(needs, default=0)
-        stage_of_lanes: dict[int, int] = {}
-        for sink in self.sinks:
-            stage = first.get(sink.expr, -1) + (self._is_late(sink.expr) or sink.expr.shape != (sink.lanes,))
-            stage_of_lanes[sink.lanes] = max(stage_of_lanes.get(sink.lanes, 0), stage)
-        last: dict[Expr, int] = {}
+        values = [
+            Value(x, self._operands(x), self._walked(x), _whole(x), self._is_late(x), x in self._cheap)
+            for x in self._order
+        ]
+        results = [Result(s.expr, s.lanes, self._is_late(s.expr) or s.expr.shape != (s.lanes,)) for s in self.sinks]
+        self._home, stages = placed(values, results)
+        self._sink_stage = dict(enumerate(stages))
 
-        def need(node: Expr, stage: int) -> None:
-            if node in first:
-                last[node] = min(last.get(node, stage), stage)
-
-        for k, sink in enumerate(self.sinks):
-            self._sink_stage[k] = stage_of_lanes[sink.lanes]
-            need(sink.expr, self._sink_stage[k] - (self._is_late(sink.expr) or sink.expr.shape != (sink.lanes,)))
-        for node in reversed(self._order):
-            for child, direct in self._operands(node):
-                need(child, last[node] - (self._is_late(child) or not direct))
-        lowest = min(last.values(), default=0)
-        for node in self._order:
-            if node not in self._cheap:
-                lanes = len(node.index) if isinstance(node, ScatterAdd) and node in self._summed else node.size
-                self._home[node] = Place(last[node] - lowest, lanes, node if _whole(node) else None)
-        self._sink_stage = {k: stage - lowest for k, stage in self._sink_stage.items()}
+    def _walked(self, node: Expr) -> int:
+        """Return how many lanes the loop has that computes a value."""
+        return len(node.index) if isinstance(node, ScatterAdd) and node in self._summed else node.size
 
     def _find_stored(self) -> None:
         def read(node: Expr, place: Place | None, direct: bool) -> None:
@@ -475,16 +452,19 @@ class _Writer:
 
     def _compute_group(self, group: Group) -> None:
         members = [m for m in group.members if self._block.home(m.node) == self._place]
-        factor, offset = (truth(self._value(e), False) for e in (group.factor, group.offset))
-        base = truth(self._value(group.base), False)
-        reach = self._define(f"shared_exponential({factor} * {base} + {offset})").text
+        if group.power is not None:
+            fraction, whole = (truth(self._value(e), False) for e in group.operands)
+            reach = self._define(f"held_power({fraction}, {whole})").text
+        else:
+            factor, offset, base = (truth(self._value(e), False) for e in (group.factor, group.offset, group.base))
+            reach = self._define(f"shared_exponential({factor} * {base} + {offset})").text
         below = []
         for member in members:
             constant = truth(self._value(member.constant), False)
             one = "splat(T(1))"
             text = f"{one} + {reach} * {constant}" if member.rising else f"{reach} + {constant}"
             below.append(self._define(text).text)
-        for start in range(0, len(members), 2):
+        for start in range(0, len(members), 2):  # two share a reciprocal
             pair = below[start : start + 2]
             part = self._define(f"reciprocal({' * '.join(pair)})").text
             for k, member in enumerate(members[start : start + 2]):

@@ -159,7 +159,7 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
             {Rate.PARAMETER: loop.parameters, Rate.SAMPLE: loop.samples, Rate.TIME: loop.times}[rate].append(expr)
     if "common_exponentials" in passes:
         moving = [node for node in postorder(*roots) if rates.moves(node)]
-        loop.groups = groups(moving, AffineForms(rates.fixed), rates.fixed)
+        loop.groups = groups(moving, AffineForms(rates.fixed), rates.fixed, rates.moves)
     return loop
 
 
@@ -254,7 +254,8 @@ def backward(loop: Loop, wanted: Sequence[Expr]) -> Backward:
     state_adjoints = tuple(results[: len(loop.states)])
     gradients = {e: g for e, g in zip(wanted, results[len(loop.states) :], strict=True) if g is not ZERO}
     forward = {node for node in postorder(*loop.updates) if loop.rates.moves(node)}
-    keep = {node for node in forward if is_costly(node)}
+    light = {member.node for group in loop.groups if group.power for member in group.members}
+    keep = {node for node in forward if is_costly(node)} - light
     if "checkpoints" in loop.passes and not checkpoints.are_stored(sum(node.size for node in keep)):
         keep = {node for node in keep if isinstance(node, MatVec | ScatterAdd | Newton | Solve)}
     leaves: set[Expr] = {*loop.states, *loop.reads, *keep}

@@ -122,8 +122,9 @@ class LoopSource:
         }
         empty: list[Lanes] = []
         context |= dict.fromkeys(
-            ("parameter_gradients", "sample_gradients", "time_gradients", "driven_gradients", "outer_products"), empty
+            ("parameter_gradients", "sample_gradients", "time_gradients", "driven_gradients"), empty
         )
+        context |= {"outer_products": [], "matrix_gradients": [], "flat_gradients": []}
         if self.backward is not None:
             context |= self._adjoint(self.backward, states, starts, kept)
         return context
@@ -246,6 +247,7 @@ class LoopSource:
                 iterates=any(isinstance(x, Newton) for x in postorder(*loop.updates)),
             ),
             "outer_products": outer.products,
+            **self._by_shape(rows["parameter_gradients"]),
             **rows,
         }
 
@@ -260,6 +262,11 @@ class LoopSource:
                     start += expr.size
         self.written = result
         return result
+
+    def _by_shape(self, rows: Sequence[Lanes]) -> dict[str, list[Lanes]]:
+        """Return which gradients are those of matrices, and which are not."""
+        matrices = [lanes for lanes in rows if len(self.loop.parameters[lanes.number].shape) == 2]
+        return {"matrix_gradients": matrices, "flat_gradients": [lanes for lanes in rows if lanes not in matrices]}
 
     def reads(self, wanted: Collection[Expr], rows: Mapping[str, list[Lanes]]) -> Iterator[GradientRead]:
         """Yield name and place of the gradient of each read in ``wanted``."""

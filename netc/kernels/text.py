@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netc.ir.nodes import Binary, Const, Expr, Index, Select, Unary
+from netc.kernels.exponentials import Fraction, Whole
 
 
 class Array(NamedTuple):
@@ -69,6 +70,10 @@ def operation(node: Expr, operands: list[Code]) -> Code:
     if isinstance(node, Select):
         condition, then, otherwise = operands
         return Code(f"choose({truth(condition, True)}, {truth(then, False)}, {truth(otherwise, False)})")
+    if isinstance(node, Whole | Fraction):
+        name = "whole" if isinstance(node, Whole) else "fraction"
+        values = ", ".join(truth(x, False) for x in operands)
+        return Code(f"{name}_of_power<{str(node.biased).lower()}>({values})")
     if isinstance(node, Unary):
         if node.op == "not":
             return Code(f"~{truth(operands[0], True)}", True)

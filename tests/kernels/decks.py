@@ -45,7 +45,7 @@ def program(name: str, folder: Path) -> Program:
         "passive": lambda: generate((7, 6, 5), passive=True, seed=2),
         "wires": lambda: generate((10, 9, 4), wire_resistance=2.0, line_resistance=10.0, seed=4),
         "ladder": lambda: ladder(12),
-        "crossbar": lambda: crossbar(4, 3),
+        "crossbar": lambda: crossbar(6, 5),
     }[name]()
     path = folder / f"{name}.cir"
     path.write_text(text, encoding="utf-8")

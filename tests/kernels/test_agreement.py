@@ -128,8 +128,7 @@ def test_loss_and_its_gradients_agree(name: str, compiled: Compile) -> None:
     close(found, expected, 1e-9)
     single, rounded = losses(program, torch.float32, kernel=True)
     assert single == pytest.approx(want, rel=1e-6)
-    # what the ladder divides by its conductances cancels: torch too loses up to three digits in float32
-    close({n: g.double() for n, g in rounded.items()}, expected, 2e-4 if name == "ladder" else 2e-5)
+    close({n: g.double() for n, g in rounded.items()}, expected, 2e-5)
 
 
 def test_float32_signals_agree(compiled: Compile) -> None:
