@@ -53,6 +53,7 @@ def march(
         state, histories = run_blocks(step, block, dt, whole, state, kept, held, rows)
         parts = [[history] for history in histories]
     if whole < count:
+        held = tuple(x.view_as(x) for x in held)  # so that their gradients are added up a stretch at a time
         after: list[list[torch.Tensor]] = [[] for _ in kept]
         for _, *now in zip(range(whole, count), *(r[whole:].unbind() for r in rows), strict=False):
             state = step(dt, state, held, now)
