@@ -114,6 +114,7 @@ class Repeat:
         dtype, numbers = stages.dtype, {root: k for k, root in enumerate(weights.roots)}
         roots, seeds, more = ([torch.empty(r.shape, dtype=dtype) for r in weights.roots] for _ in range(3))
         scalars = stages.scalars(outside.prepared)
+        self._fixed = {e: x for e, x in outside.rounded.items() if e not in numbers}  # what samples may read besides
         self._kept: list[Any] = [scalars, reads, roots, seeds, more]  # what addresses are taken of
         self._scalars, self._roots, self._seeds = _at(scalars), pointers(roots), pointers(seeds)
         for k, e in enumerate(loop.parameters):
@@ -185,7 +186,7 @@ class Repeat:
         library, stages = self._library, self._stages
         places = pointers(positions)
         library.weights_forward(places, self._scalars, self._roots)
-        known = stages.parts(inputs)
+        known = self._fixed | stages.parts(inputs)
         factors = [_value(stages, x, known) for x, _, _, _ in self._products]
         for x, (_, there, _, _) in zip(factors, self._products, strict=True):
             library.product_forward(_at(x), *there)
