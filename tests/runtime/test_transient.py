@@ -121,3 +121,31 @@ def test_chaos_is_not_passed_off_as_a_result(tmp_path: Path) -> None:
     assert short.error < 1e-3
     with pytest.raises(NetcError, match="too sensitive"):
         transient.solve(program, np.linspace(0, 32, 321), ["x"])
+
+
+def test_a_junction_that_turns_off_within_a_step_does_not_pass_for_solved(tmp_path: Path) -> None:
+    """Corrections by the Jacobian of a diode that conducts are small even where it does not any more."""
+    buck = """S1 in sw g 0 s
+D1 0 sw d
+L1 sw out 100u ic=0
+R1 out c 20m
+C1 c 0 100u ic=0
+RL out 0 6
+Vi in 0 24
+Vg g 0 pulse(0 5 0 50n 50n 4.95u 10u)
+.model s sw(vt=2.5 vh=0.5 ron=50m roff=1meg)
+.model d d(is=1n rs=10m cjo=100p)
+"""
+    system = compiled(buck, tmp_path, "0.5u 30u uic").system
+    found = transient.solve(system, np.linspace(0.0, 30e-6, 61), ("sw", "out"))
+    assert found.values[:, 0].min() > -2.0  # the diode clamps it
+    assert found.values[:, 0].max() < 26.0
+    assert found.values[-1, 1] == pytest.approx(0.66, abs=0.05)  # 63 uC in 100 uF, and 20 mOhm
+
+
+def test_conductances_that_change_by_decades_within_a_step_take_few_steps(tmp_path: Path) -> None:
+    rectifier = "V1 a 0 SIN(0 10 1k)\nD1 a b d\nC1 b 0 10u ic=0\nR1 b 0 1k\n.model d d(is=1e-14 cjo=10p)\n"
+    system = compiled(rectifier, tmp_path, "10u 2m uic").system
+    found = transient.solve(system, np.linspace(0.0, 2e-3, 201), ("b",))
+    assert found.error < transient.WANTED
+    assert found.steps < 200
