@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -92,15 +93,15 @@ def checked(
     """
     times = np.arange(steps_for(tstop, dt) + 1, dtype=np.float64) * dt
 
-    def variable() -> Trajectory:
-        solved = transient.solve(system(), times, observe, seconds=PATIENCE)
+    def variable(seconds: float = PATIENCE) -> Trajectory:
+        solved = transient.solve(system(), times, observe, seconds=seconds)
         return Trajectory(times, observe, torch.as_tensor(solved.values[:, None, :]).to(dtype))
 
     unsolved: NetcError | None = None
     if dear and not keep:
         try:
             line = f"explicit Euler would need {dear:,} steps, so --integrator auto takes them"
-            return variable(), (f"{line}; --integrator euler keeps to Euler",)
+            return variable(math.inf), (f"{line}; --integrator euler keeps to Euler",)
         except NetcError as error:
             unsolved = error
     failure: NetcError | None = None
