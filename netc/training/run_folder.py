@@ -18,6 +18,7 @@ import numpy
 import torch
 
 from netc.diagnostics import NetcError
+from netc.parse.source import read_lines
 from netc.training import checkpoint
 from netc.training.contract import Compilation
 
@@ -56,13 +57,17 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file whole or not at all; raises as :meth:`create` does."""
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file whole or not at all; raises as :meth:`create` does."""
         if not self.writes:
             return
         path = self.directory / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -104,16 +109,27 @@ class RunFolder:
     def write_deck(self, compilation: Compilation) -> str:
         """Copy the deck with all it includes, and the emitted source; return the deck's place in the folder.
 
-        The files keep their places relative to each other, so that relative includes still lead from one to the next.
+        The files keep their places relative to each other, so that relative includes still lead from one to the next,
+        and their line ends and encodings.
         """
         self.write_text(SOURCE, compilation.source)
         files = {Path(name).absolute(): lines for name, lines in compilation.sources.items()}
         deck = Path(compilation.path).absolute()
         root = Path(os.path.commonpath([deck.parent, *(path.parent for path in files)]))
         for path, lines in files.items():
-            text = "".join(line if line.endswith("\n") else line + "\n" for line in lines)
-            self.write_text(str(Path(DECK) / path.relative_to(root)), text)
+            self.write_bytes(str(Path(DECK) / path.relative_to(root)), _as_read(path, lines))
         return str(Path(DECK) / deck.relative_to(root))
+
+
+def _as_read(path: Path, lines: Sequence[str]) -> bytes:
+    """Return a file of the deck as it is, or, where it is no longer what was read, its lines as they were."""
+    try:
+        data = path.read_bytes()
+        if list(read_lines(path)) == [line.rstrip("\r\n") for line in lines]:
+            return data
+    except (OSError, NetcError):
+        pass  # such as a model of netc's own, which has no place beside the deck
+    return "".join(line if line.endswith("\n") else line + "\n" for line in lines).encode("utf-8")
 
 
 def deck_digest(compilation: Compilation) -> str:

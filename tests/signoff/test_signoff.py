@@ -40,7 +40,8 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     folder = tmp_path_factory.mktemp("signoff")
-    (folder / "deck.cir").write_text(generate(layers=(64, 4, 10), steps=STEPS))
+    text = generate(layers=(64, 4, 10), steps=STEPS).replace("\n", "\r\n")
+    (folder / "deck.cir").write_bytes(text.encode())
     options = TrainingOptions(epochs=1, batch=32, threads=1, logit_scale=100.0, backend="torch")
     train(compile_deck(folder / "deck.cir"), digits, options, directory=folder / "run")
     return folder / "run"
@@ -197,7 +198,9 @@ def test_the_commands(run: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     told = json.loads((run / "result.json").read_text())["test_accuracy"]
     assert json.loads(done.out.splitlines()[-1])["test_accuracy"] == told
-    assert out.read_text() == (run / "signoff" / "trained.cir").read_text()
+    assert out.read_bytes() == (run / "signoff" / "trained.cir").read_bytes()
+    lines = out.read_bytes().split(b"\n")
+    assert lines[-1] == b"" and all(line.endswith(b"\r") for line in lines[:-1])  # as the deck was written
     worse = command("export", run, "-o", out, "--levels", "2", "--stuck-at", "0.5", "--data", "digits")
     assert json.loads(worse.out.splitlines()[-1])["test_accuracy"] < told + 0.2
     assert "must be at least 2" in command("export", run, "-o", out, "--levels", "1").refused()
