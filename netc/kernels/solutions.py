@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from netc.ir import interpret
+from netc.ir.build import ZERO
 from netc.ir.implicit import Hole, Newton, Solution
 from netc.ir.nodes import Binary, Expr, Input, Parameter, State, Time, TimeStep, Unary, Unknown, postorder, substitute
-from netc.ir.program import Program
+from netc.ir.program import Program, StateBlock
 
 _CLOSE = 1e-6  # of two values that are the same but for rounding, relative to the largest
 
@@ -45,9 +46,17 @@ def with_solutions(program: Program) -> Program:
         done[node] = new
     return replace(
         program,
-        states=tuple(replace(s, initial=done[s.initial], derivative=done[s.derivative]) for s in program.states),
+        states=tuple(
+            replace(s, initial=_start(s, done[s.initial]), derivative=done[s.derivative]) for s in program.states
+        ),
         observables=tuple(replace(o, value=done[o.value]) for o in program.observables),
     )
+
+
+def _start(block: StateBlock, initial: Expr) -> Expr:
+    """Return where a state starts: the search of the first step starts where that for its start would."""
+    searched = block.carried and any(isinstance(node, Newton) for node in postorder(initial))
+    return ZERO if searched else initial
 
 
 def _found_in(node: Expr, program: Program) -> Newton | None:
