@@ -59,7 +59,7 @@ def training_cost(program: Program) -> Cost:
     cost = Cost()
     for node in (*forward, *behind):
         cost += of_node(node)
-    saved = sum(group.members[0].node.size * (len(group.members) - 1) for group in loop.groups)
+    saved = sum(sum(m.node.size for m in group.members) - group.exponentials for group in loop.groups)
     classes = loop.outputs.size if loop.outputs is not None else 0
     accumulated = sum(float(g.size) for g in adjoint.gradients.values())
     return cost + Cost(6.0 * classes + accumulated, classes - saved)

@@ -79,11 +79,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """A power of two as the product of ``fraction`` and two to the ``whole``; ``constants`` are what it reads."""
+    """``fraction`` times two to the ``whole``, from ``lanes`` exponentials that read ``constants``."""
 
     fraction: Expr
     whole: Expr
     constants: tuple[Expr, ...]
+    lanes: int
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +107,11 @@ class Group:
     def operands(self) -> tuple[Expr, ...]:
         """What changes with every step."""
         return (self.power.fraction, self.power.whole) if self.power else (self.base,)
+
+    @property
+    def exponentials(self) -> int:
+        """How many exponentials are computed."""
+        return self.power.lanes if self.power else self.members[0].node.size
 
 
 def groups(nodes: Iterable[Expr], forms: AffineForms, fixed: _Test, moves: _Test) -> list[Group]:
@@ -158,6 +164,7 @@ def _power(base: Expr, factor: Expr, offset: Expr, moves: _Test) -> Power | None
     fraction: Expr = ONE
     whole: Expr = ZERO
     constants: list[Expr] = []
+    lanes = 0
     for k, (sign, term) in enumerate(terms):
         source = term.x if isinstance(term, Gather) else term
         if not moves(source) or source.size * _FEWER > base.size:
@@ -169,7 +176,8 @@ def _power(base: Expr, factor: Expr, offset: Expr, moves: _Test) -> Power | None
             parts = Gather(parts[0], term.index), Gather(parts[1], term.index)
         fraction, whole = mul(fraction, parts[0]), add(whole, parts[1])
         constants += own
-    return Power(fraction, whole, tuple(constants))
+        lanes += source.size
+    return Power(fraction, whole, tuple(constants), lanes)
 
 
 def _terms(base: Expr) -> list[tuple[int, Expr]]:

@@ -11,7 +11,7 @@ PASSES: tuple[tuple[str, str], ...] = (
     ("collapse", "chains of sums and products with fixed values become one product and one sum"),
     ("shifts", "values of neighbouring lanes are computed where they are read rather than stored and gathered"),
     ("factoring", "sums become products where that saves operations; fixed factors meet at the seeds of adjoints"),
-    ("common_exponentials", "logistic functions of one argument share one exponential and reciprocals"),
+    ("common_exponentials", "logistic functions of one argument share an exponential and reciprocals"),
     ("fission", "a time loop is split by strongly connected components into layers that run one after the other"),
     ("loss_fusion", "the loss and its derivative are computed inside the time loop"),
     ("checkpoints", "states are stored every so many steps and recomputed between, as an estimate of memory says"),
