@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
+from netc.parse.dialects import dialect_hint
 from netc.parse.lines import BLANKS
 
 _NOT_YET = {
@@ -21,6 +22,7 @@ _NOT_YET = {
 _FORM = re.compile(rf"[viegfh]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")
 _RANDOM = re.compile(r"[vi]\S*[ \t].*?(?<=[\s)])(trnoise|trrandom|external)[ \t]*\(")
 _TRANSFER = re.compile(r"[eg]\S*[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+\S+[ \t]+(laplace)[ \t]*=")
+_KIND_OF = re.compile(r"\.model[ \t]+\S+[ \t]+(ako)[ \t]*:")
 _SWEEP = re.compile(r"\.tran[ \t].*[ \t](sweep)[ \t]")
 _MEASUREMENT = re.compile(
     r"\.meas\w*[ \t]+\S+[ \t]+(?!(?:param|min_at|max_at|min|max|avg|rms|pp|integral|integ|deriv|find|derivative|when"
@@ -89,6 +91,9 @@ def explain(error: UnexpectedInput, text: str) -> Problem:
         word = unsupported[1]
         hint = _NOT_YET[word]
         return Problem(f"{word.upper()} is not supported yet", unsupported.start(1), len(word), hint)
+    kind_of = _KIND_OF.match(text)
+    if kind_of:
+        return Problem("ngspice knows no models by ako:", kind_of.start(1), 3, dialect_hint("ltspice", "pspice"))
     sweep = _SWEEP.match(text)
     if sweep:
         return Problem("a sweep of .tran is not supported", sweep.start(1), 5, "netc runs one circuit: delete it")

@@ -343,7 +343,8 @@ def _dot(card: ast.Card) -> str:
             return f".func {card.name}({','.join(card.formals)}) {{{show(card.body)}}}"
         case ast.Model():
             told = [pair for pair in card.parameters if pair[0] not in _LABELS]
-            return f".model {card.name} {card.type}({_pairs(told).strip()})"
+            kind = {"cap": "c", "ind": "l"}.get(card.type, card.type)  # ngspice does not know the longer words
+            return f".model {card.name} {kind}({_pairs(told).strip()})"
         case ast.InitialCondition():
             pairs = "".join(f" {show(voltage)}={_value(value)}" for voltage, value in card.voltages)
             return f"{'.nodeset' if card.nodeset else '.ic'}{pairs}"
