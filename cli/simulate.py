@@ -216,7 +216,7 @@ def _is_dear(program: Program, rows: int, parts: int) -> bool:
     from netc.ir.nodes import postorder
     from netc.runtime.operating_point import iterates
 
-    newton = iterates(program)  # for which there is no kernel
+    newton = iterates(program)
     if parts == 1 and not newton:
         return False
     operations = sum(1 for _ in postorder(*(state.derivative for state in program.states)))
