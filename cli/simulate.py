@@ -179,7 +179,7 @@ def command(
         else:
             result = fixed()
     if timing is not None and not timing.uic and _is_still(result, sum(block.size for block in program.states)):
-        say("note: nothing that is written moves; a circuit that rests, such as an oscillator, needs a push: .ic, or uic")
+        say("note: nothing that is written moves; a circuit at rest, such as an oscillator, needs a push: .ic, or uic")
     result = result.since(timing.tstart if timing else 0.0)
     measured = evaluate(measures, result.times, {name: result.signal(name) for name in observed(measures)})
     result = result.only(compilation.signals)

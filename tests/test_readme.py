@@ -180,13 +180,15 @@ SUPPORTED = (
 REFUSED = (
     "R2 out 0 0",
     *(f"{letter}1 out in 0 0 model" for letter in "ANOPTUYZ"),
-    *(f".{analysis} 1 2 3" for analysis in ("ac", "dc", "noise", "step", "tf", "sens", "pz", "disto", "sp")),
+    ".step 1 2 3",
     ".if (1)\n.param p=1\n.endif",
     ".unheardof",
     *(f"B1 x 0 v={name}(v(out))\nR2 x 0 1" for name in ("delay", "random")),
     "B1 x 0 v=v(out)%2\nR2 x 0 1",
     "*.netc train B1 min=1 max=2",
 )
+
+BESIDE_A_TRAN = ("ac", "dc", "noise", "tf", "sens", "pz", "disto", "sp")
 
 
 @pytest.mark.parametrize("cards", SUPPORTED)
@@ -200,5 +202,18 @@ def test_what_the_tables_call_supported_compiles(cards: str, tmp_path: Path) -> 
 def test_what_the_tables_call_refused_is(cards: str, tmp_path: Path) -> None:
     deck = tmp_path / "deck.cir"
     deck.write_text(FRAME.format(cards), encoding="utf-8")
+    with pytest.raises(NetcError):
+        _ = compile_deck(deck).program
+
+
+@pytest.mark.parametrize("analysis", BESIDE_A_TRAN)
+def test_other_analyses_are_passed_over_beside_a_tran_only(analysis: str, tmp_path: Path) -> None:
+    deck = tmp_path / "deck.cir"
+    text = FRAME.format(f".{analysis} 1 2 3")
+    deck.write_text(text, encoding="utf-8")
+    compilation = compile_deck(deck)
+    assert "class Circuit" in compilation.source
+    assert any(f".{analysis}" in str(d) for d in compilation.diagnostics)
+    deck.write_text(text.replace(".tran 1u 1m uic\n", ""), encoding="utf-8")
     with pytest.raises(NetcError):
         _ = compile_deck(deck).program
