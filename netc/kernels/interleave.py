@@ -78,8 +78,9 @@ def _ordered(statements: list[_Statement]) -> list[_Statement]:
         tried = [(_emitted(sink, source, size, readers, done), sink) for sink in sinks if _is_free(sink, sinks)]
         (order, left, _), sink = min(tried, key=lambda pair: (pair[0][2], len(pair[0][1])))
         sinks.remove(sink)
-        result += order
-        done = left
+        late = [s for s in source.values() if s.name not in left and _reads(s, sink)]
+        result += [*late, *order]  # what is replaced is read before
+        done = left | {s.name: readers.get(s.name, 0) for s in late}
     return result
 
 
@@ -120,6 +121,12 @@ def _emitted(
             waiting[statement.name] = readers.get(statement.name, 0)
         most = max(most, len([n for n in waiting.values() if n]))
     return order, waiting, most
+
+
+def _reads(statement: _Statement, sink: _Statement) -> bool:
+    """Whether a value is taken from the array that ``sink`` stores to."""
+    target = _GUARD.sub("", sink.text).split("[")[0]
+    return re.search(rf"\b{re.escape(target)}\[", statement.text) is not None
 
 
 def _is_free(sink: _Statement, sinks: Sequence[_Statement]) -> bool:

@@ -93,6 +93,16 @@ def test_lanes_advance_statement_by_statement() -> None:
     assert place["V v0"] < min(place["V v1"], place["V v2"])
 
 
+def test_what_is_replaced_is_read_before() -> None:
+    lines = ["    const V v0 = n1[i];", "    const V v1 = n0[i];", "    const V v2 = v1 * v0;", "    n0[i] = v2;"]
+    lines += ["    const V v3 = n2[i];", "    const V v4 = n3[i];", "    n3[i] = v3;", "    n1[i] = v4;"]
+    made = interleaved(lines)
+    for name in ("n0", "n1", "n3"):
+        places = [k for k, text in enumerate(made) if f"{name}[b]" in text]
+        stores = [k for k, text in enumerate(made) if text.startswith(f"EACH {name}[")]
+        assert max(places) == stores[0], name
+
+
 def test_only_long_loops_are_widened() -> None:
     short = ["for (long i = 0; i < 8; ++i) {", "    const V v0 = x0[i];", "    y0[i] = v0;", "}"]
     assert widened(short) == short
