@@ -21,7 +21,7 @@ from tests.emit import programs
 from tests.kernels import decks
 
 STEPS, SCALE = 60, 20.0
-HAND_MADE = ("rc", "mif", "network", "waveform", "shapes")
+HAND_MADE = ("rc", "mif", "network", "waveform", "shapes", "bridge")
 WITH_LOSS = ("network", "wide", *(name for name in decks.NAMES if name != "mif.cir"))
 
 Compile = Callable[[str], Program]

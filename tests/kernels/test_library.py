@@ -9,11 +9,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from netc.emit.schedule import schedule
-from netc.ir.nodes import Entries, Index, Outer, State
+from netc.ir.nodes import Assemble, Entries, Index, MatVec, Outer, State
 from netc.ir.program import Program
 from netc.kernels import build, library
 from netc.kernels.file import NAMES, source
@@ -117,9 +118,14 @@ def test_a_cache_that_cannot_be_written_gives_one_line(tmp_path: Path, monkeypat
 
 
 def test_what_kernels_do_not_cover_is_said() -> None:
+    program = programs.mif()
+    state = program.states[0]
+    leaf, lanes = State(state.name, len(state.lanes)), Index(np.arange(len(state.lanes)))
+    moving = MatVec(leaf, Assemble(leaf, lanes, lanes, (len(lanes), len(lanes))))
     notices: list[str] = []
-    assert build(programs.bridge(), notify=notices.append) is None
-    assert len(notices) == 1 and "every step" in notices[0]
+    changed = replace(program, states=(replace(state, derivative=moving), *program.states[1:]))
+    assert build(changed, notify=notices.append) is None
+    assert len(notices) == 1 and "a matrix that changes" in notices[0]
 
 
 def test_a_kind_of_node_without_a_rule_is_said() -> None:
