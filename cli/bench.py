@@ -45,7 +45,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 
 
 _COUNT = click.IntRange(min=1)
-_CIRCUITS = click.Choice(["network", "fig3-passive", "rlc-ladder", "mss-crossbar"])
+_CIRCUITS = click.Choice(["network", "fig3-passive", "rlc-ladder", "mss-crossbar", "1t1r"])
 _AXES = click.Choice(["T", "B", "N", "synapses", "all"], case_sensitive=False)
 
 
@@ -66,8 +66,8 @@ def _environment(folder: str, threads: int) -> Iterator[None]:
 @click.command("bench")
 @click.option("--circuit", type=_CIRCUITS, default="network", show_default=True, help="What is trained.")
 @click.option("--layers", type=_Numbers("784,100,10"), metavar="N,N,..", help="Layer sizes.  [default: 784,100,10]")
-@click.option("--batch", type=_COUNT, help="Samples a step.  [default: 128; mss-crossbar 16]")
-@click.option("--steps", type=_COUNT, help="Time steps.  [default: 1000; mss-crossbar 500]")
+@click.option("--batch", type=_COUNT, help="Samples a step.  [default: 128; mss-crossbar and 1t1r 16]")
+@click.option("--steps", type=_COUNT, help="Time steps.  [default: 1000; mss-crossbar 500, 1t1r 200]")
 @click.option(
     "--threads",
     type=_Numbers("1,2"),
@@ -111,6 +111,7 @@ def command(
       fig3-passive  the same without buffers: layers load each other (--layers)
       rlc-ladder    a line of 200 RLC sections
       mss-crossbar  64 x 64 Knowm memristors whose states move
+      1t1r          synapses in series with transistors, whose nodes Newton's method finds (--layers)
 
     \b
     Examples:

@@ -162,6 +162,11 @@ def _crossbar_lines(steps: int, dt: float) -> Iterator[str]:
     yield ".end"
 
 
+def _cells(layers: tuple[int, ...], steps: int, dt: float) -> str:
+    """Return a network with a transistor in series with each synapse: Newton's method finds a node of each cell."""
+    return generate(layers, selector="1t1r", steps=steps, step=dt)
+
+
 CIRCUITS: dict[str, Circuit] = {
     "fig3-passive": Circuit(
         "the passive network of Fig. 3, every membrane loaded by the layers beside it",
@@ -182,5 +187,14 @@ CIRCUITS: dict[str, Circuit] = {
         batch=16,
         steps=500,
         logit_scale=40.0,
+    ),
+    "1t1r": Circuit(
+        "a network whose synapses are in series with transistors, a node of each cell found by Newton's method",
+        _cells,
+        dt=10e-6,
+        batch=16,
+        steps=200,
+        logit_scale=40.0,
+        layers=(6, 4, 3),
     ),
 }

@@ -67,7 +67,8 @@ def sweep_axes(plan: Plan, axis: str, names: Sequence[str], *, repeat: int, noti
     check_names(names)
     if axis in ("N", "synapses") and not plan.sizes:
         raise NetcError(
-            f"the circuit {plan.circuit} has one size only", hint="sweep T or B, or choose network or fig3-passive"
+            f"the circuit {plan.circuit} has one size only",
+            hint="sweep T or B, or choose network, fig3-passive or 1t1r",
         )
     axes = [name for name in AXES if plan.sizes or name in ("T", "B")] if axis == "all" else [axis]
     chosen = tuple(names) or (DEFAULT_LAYERED if plan.layered else DEFAULT_OTHER)

@@ -8,7 +8,7 @@ from netc.bench.registry import default_variants
 from netc.ir.interpret import simulate
 from netc.ngspice import find_ngspice
 
-SIZES = {"fig3-passive": (9, 6, 4), "rlc-ladder": None, "mss-crossbar": None}
+SIZES = {"fig3-passive": (9, 6, 4), "rlc-ladder": None, "mss-crossbar": None, "1t1r": (3, 2, 2)}
 
 
 @pytest.fixture(scope="module", params=CIRCUITS)
