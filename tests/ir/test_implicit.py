@@ -163,10 +163,15 @@ def test_torch_says_the_same_as_the_interpreter_and_differentiates():
     np.testing.assert_allclose(single.numpy(), rows, rtol=2e-4, atol=2e-5)
 
 
-def test_a_kernel_is_refused_with_a_reason():
-    said: list[str] = []
-    assert build_kernel(program(), notify=said.append) is None
-    assert len(said) == 1 and "Newton" in said[0]
+def test_a_kernel_finds_the_same():
+    p = program()
+    inputs = torch.rand(4, sum(block.size for block in p.inputs), dtype=torch.float64) if p.inputs else None
+    kernel = build_kernel(p, torch.float64)
+    assert kernel is not None
+    module = instantiate(p, torch.float64)
+    with torch.no_grad():
+        found, expected = kernel.simulate(module, 30, 1e-4, inputs), module(30, 1e-4, inputs)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_the_time_step_is_the_same_everywhere():
