@@ -45,7 +45,7 @@ LOCATED = {
     "50,000 parentheses": (RC + "B1 x 0 v=" + "(" * 50_000 + "v(out)" + ")" * 50_000 + "\n", "5:", "nested"),
     "unsupported element": (RC + "T1 out 0 in 0 Z0=50 TD=1n\n", "5:1", "transmission lines are not supported"),
     "unknown card": (RC + ".frobnicate\n", "5:1", "unknown card .frobnicate"),
-    "another analysis": (RC + ".ac dec 10 1 1k\n", "5:1", "--lenient"),
+    "another analysis": (RC + ".step r1 1 2 1\n", "5:1", "--lenient"),
     "floating nets": (RC + "C5 a b 1u\n", "5:1", "'a', 'b' float"),
     "loop of sources": (RC + "V2 in 0 2\n", "5:1", "form a loop"),
     "inductor cut-set": (RC + "I1 0 z 1m\nL1 z 0 1m\n", "5:1", "nothing fixes the voltage of net 'z'"),
@@ -96,7 +96,7 @@ def test_no_file(tmp_path: Path, name: str) -> None:
 def test_all_errors_of_a_deck_together(deck: Write) -> None:
     path = deck(
         RC
-        + "R2 out 0 {nothing}\nX1 in out nosuch\nQ1 a b c npn\nR3 out 0 0\nR4 out 0 %1\n.ac dec 1 1 1\nR1 in 0 1\n"
+        + "R2 out 0 {nothing}\nX1 in out nosuch\nQ1 a b c npn\nR3 out 0 0\nR4 out 0 %1\n.step param x 1 2 1\nR1 in 0 1\n"
         + TRAN
     )
     told = netc("simulate", path).refused()
