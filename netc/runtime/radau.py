@@ -48,6 +48,8 @@ _SMALL = 60
 """Most variables of a system that is solved with the Jacobians of all stages where that of the start will not do."""
 _DEFECT = 0.3
 """Most that the end of a step may be off its equations, as a share of the error allowed."""
+_CREPT = 0.03
+"""Defect from which the next step has a new Jacobian: one that is stiffer than the circuit lets errors gather."""
 _MOST_FULL_ITERATIONS = 20
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Residual, as a share of its largest terms, that is no more than what is left when they cancel."""
@@ -157,10 +159,15 @@ class Radau:
                     error = factors[0](again + rough)
                     norm = self._norm(error, scale)
             there: Any = None
+            defect = 0.0
             if norm <= 1 and not system.linear:
                 there = system.jacobian(float(times[2]), after)
-                norm = max(norm, self._defect(there, times[2:], h, after, z, scale))
-            if not norm <= 1:
+                defect = self._defect(there, times[2:], h, after, z, scale)
+            if defect > 1 and not fresh:
+                jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
+                continue  # an old Jacobian led astray: the step itself may be right
+            if not max(norm, defect) <= 1:
+                norm = max(norm, defect)
                 h *= max(_SMALLEST, safety * norm ** (-0.25)) if math.isfinite(norm) else _SMALLEST
                 rejected = True
                 if not fresh:
@@ -179,7 +186,7 @@ class Radau:
                 growth = min(growth, 1.0)
             rejected = False
             growth = max(growth, _SMALLEST)
-            if iterations > 2 and rate > 1e-3:
+            if (iterations > 2 and rate > 1e-3) or defect > _CREPT:
                 at_end = there if there is not None else system.jacobian(min(max(time, low), high), v)
                 jacobian, fresh, factors = at_end, True, None
             else:
