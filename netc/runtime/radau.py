@@ -159,10 +159,10 @@ class Radau:
                     error = factors[0](again + rough)
                     norm = self._norm(error, scale)
             there: Any = None
-            defect = 0.0
+            at_end, defect = slope, 0.0
             if norm <= 1 and not system.linear:
-                there = system.jacobian(float(times[2]), after)
-                defect = self._defect(there, times[2:], h, after, z, scale)
+                at_end, there = system.linearised(float(times[2]), after)
+                defect = self._defect(at_end, there, h, z, scale)
             if defect > 1 and not fresh:
                 jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
                 continue  # an old Jacobian led astray: the step itself may be right
@@ -181,14 +181,16 @@ class Radau:
             self.steps += 1
             yield last
             time, v = last.end, after
-            slope = system.rates(np.array([min(max(time, low), high)]), v[None, :])[0]
+            now = min(max(time, low), high)
+            known = there is not None and now == times[2]
+            slope = at_end if known else system.rates(np.array([now]), v[None, :])[0]
             if rejected:
                 growth = min(growth, 1.0)
             rejected = False
             growth = max(growth, _SMALLEST)
             if (iterations > 2 and rate > 1e-3) or defect > _CREPT:
-                at_end = there if there is not None else system.jacobian(min(max(time, low), high), v)
-                jacobian, fresh, factors = at_end, True, None
+                jacobian = there if there is not None else system.jacobian(now, v)
+                fresh, factors = True, None
             else:
                 fresh = False
                 if 1.0 <= growth < 1.2:
@@ -211,12 +213,12 @@ class Radau:
             return 0.0 if np.isfinite(error).all() else math.inf
         return float(np.max(np.abs(error[:states]) / scale[:states]))
 
-    def _defect(self, jacobian: Any, time: Array, h: float, after: Array, z: Array, scale: Array) -> float:
-        """How far the end of a step is from its equations, by the Jacobian there, in units of the error allowed.
+    def _defect(self, rates: Array, jacobian: Any, h: float, z: Array, scale: Array) -> float:
+        """How far the end of a step is from its equations, by rates and Jacobian there, in units of the error allowed.
 
         Corrections by a Jacobian that was much stiffer at the start of the step are small wherever they lead.
         """
-        residual = self._system.rates(time, after[None, :])[0] - self._mass * ((_INVERSE[2] / h) @ z)
+        residual = rates - self._mass * ((_INVERSE[2] / h) @ z)
         try:
             change = Factors(shifted(jacobian, self._mass, float(_INVERSE[2, 2]) / h))(residual)
         except (RuntimeError, ValueError):

@@ -97,17 +97,22 @@ class System:
 
     def jacobian(self, time: float, v: Array) -> Any:
         """Return ``dF/dv`` at one point ``(size,)``: an array up to :data:`DENSE` variables, else a sparse matrix."""
+        return self.linearised(time, v)[1]
+
+    def linearised(self, time: float, v: Array) -> tuple[Array, Any]:
+        """Return ``F`` and ``dF/dv`` at one point ``(size,)`` in one pass, the latter as :meth:`jacobian` does."""
         rows, columns, group_of, evaluator = self._linear
         groups = int(group_of.max(initial=-1)) + 1
         directions = (group_of[None, :] == np.arange(groups)[:, None]).astype(np.float64)
         found = evaluator(np.full((1, 1), time), *self._split(v[None, :]), *self._split(directions))
-        products = self._joined(found, groups)
+        leaves = len(self.leaves)
+        values, products = self._joined(found[leaves:], 1)[0], self._joined(found[:leaves], groups)
         entries = products[group_of[columns], rows]
         if self.size <= DENSE:
             result = np.zeros((self.size, self.size))
             result[rows, columns] = entries
-            return result
-        return sparse.csc_matrix((entries, (rows, columns)), shape=(self.size, self.size))
+            return values, result
+        return values, sparse.csc_matrix((entries, (rows, columns)), shape=(self.size, self.size))
 
     def jacobians(self, times: Array, v: Array) -> Array:
         """Return ``dF/dv`` at several points, ``(batch, size, size)``, for times ``(batch,)`` and ``(batch, size)``."""
@@ -116,7 +121,7 @@ class System:
         directions = np.tile(group_of[None, :] == np.arange(groups)[:, None], (batch, 1)).astype(np.float64)
         points = np.repeat(v, groups, axis=0)
         found = evaluator(np.repeat(times, groups)[:, None], *self._split(points), *self._split(directions))
-        products = self._joined(found, batch * groups).reshape(batch, groups, self.size)
+        products = self._joined(found[: len(self.leaves)], batch * groups).reshape(batch, groups, self.size)
         result = np.zeros((batch, self.size, self.size))
         result[:, rows, columns] = products[:, group_of[columns], rows]
         return result
@@ -162,9 +167,9 @@ class System:
 
     @cached_property
     def _linear(self) -> tuple[Array, Array, Array, Evaluator]:
-        """Rows and columns of the Jacobian's entries, the group of each column, and what computes the products."""
+        """Rows and columns of the Jacobian's entries, the group of each column, and what computes products and F."""
         rows, columns, group_of = jacobian_structure(self._functions, self.leaves)
-        evaluator = Evaluator(self._moved, self._fixed, (Time(), *self.leaves, *self._seeds))
+        evaluator = Evaluator((*self._moved, *self._functions), self._fixed, (Time(), *self.leaves, *self._seeds))
         return rows, columns, group_of, evaluator
 
     @cached_property
