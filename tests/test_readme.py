@@ -176,11 +176,13 @@ SUPPORTED = (
     "L1 out 0 1m\nL2 in x 1m\nR2 x 0 1\nK1 L1 L2 0.9",
     "C2 out 0 Q={1u*v(out)}",
     "C2 out 0 C={1u+1u*v(out)^2}",
+    ".options scale=1",
 )
 REFUSED = (
     "R2 out 0 0",
     *(f"{letter}1 out in 0 0 model" for letter in "ANOPTUYZ"),
     ".step 1 2 3",
+    ".options scale=2",
     ".if (1)\n.param p=1\n.endif",
     ".unheardof",
     *(f"B1 x 0 v={name}(v(out))\nR2 x 0 1" for name in ("delay", "random")),

@@ -34,6 +34,8 @@ _CIRCUIT = {
     "maxstep": "give it as the fourth number of .tran",
 }
 """What changes the circuit or the run, and what to write instead."""
+_NEUTRAL = {"cshunt": 0.0, "rseries": 0.0, "scale": 1.0}
+"""Values with which it changes nothing."""
 _HARMLESS = _words(
     """
     acct noacct list node opts page nopage nomod interp width numdgt measdgt post brief probe ingold filetype
@@ -67,7 +69,9 @@ def _options(card: ast.Options, scope: Scope, circuit: Circuit) -> None:
     context = scope.context
     for name, expression in card.settings:
         place = card.span if expression is None else expression.span
-        if name in _CIRCUIT:
+        if name in _NEUTRAL and isinstance(expression, ast.Number) and expression.value == _NEUTRAL[name]:
+            circuit.options[name] = expression.value
+        elif name in _CIRCUIT:
             context.error(f"the option {name!r} is not supported yet", place, _CIRCUIT[name])
         elif name in _TEMPERATURES:
             if expression is None:

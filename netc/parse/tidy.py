@@ -13,6 +13,7 @@ _KIND = re.compile(r"[efgh]\S*\s+\S+\s+\S+\s+(vcvs|vccs|ccvs|cccs)(?=\s)")
 _TRAN_OP = re.compile(r"\.tran(/op)(?=\s)")
 _TOLERANCE = re.compile(r"(?<=[\s(,])(dev|lot)(/\w+)*\s*=?\s*[0-9.]+(e[-+]?[0-9]+)?\w*%?")
 _REPEAT = re.compile(r"[vi].*\bpwl(\s*\(|\s).*\s(r)(?=\s*\)?\s*$)")
+_OPEN = re.compile(r"[vi]\S*\s.*\bpwl(\s)\s*(?!file)[^()\s][^()]*\s(?:r|td)\s*=\s*\S+\s*$")
 _UNEQUAL = re.compile(r"\.params?\s+[a-z_]\w*(\s)\s*(?=\S)")
 _NAME = re.compile(r"\.meas\w*\s+\S+")
 _CLAUSE = re.compile(r"\b(?:from|to|at|val|td|rise|fall|cross)(\s)\s*(?=[^=\s])")
@@ -20,6 +21,10 @@ _CLAUSE = re.compile(r"\b(?:from|to|at|val|td|rise|fall|cross)(\s)\s*(?=[^=\s])"
 
 def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> LogicalLine:
     """Return ``line`` as the grammar wants it: words without meaning blanked out, open parentheses closed."""
+    bare = _OPEN.match(line.text)
+    if bare is not None:  # points without parentheses would take the name of what follows for one more
+        text, raw = (f"{t[: bare.start(1)]}({t[bare.end(1) :]})" for t in (line.text, line.raw))
+        line = replace(line, text=text, raw=raw)
     if dialect is NGSPICE:
         return line
     useless = {HSPICE.name: _KIND, PSPICE.name: _TRAN_OP}.get(dialect.name)

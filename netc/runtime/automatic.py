@@ -14,6 +14,9 @@ from netc.runtime import transient
 from netc.runtime.simulate import Trajectory, steps_for
 from netc.runtime.stability import analyse, engineering
 
+_COUNTABLE = 1_000_000_000
+"""Steps beyond which their number says nothing more."""
+
 PATIENCE = 60.0  # s
 """Most processor time for a solution that only checks another."""
 
@@ -100,7 +103,8 @@ def checked(
     unsolved: NetcError | None = None
     if dear and not keep:
         try:
-            line = f"explicit Euler would need {dear:,} steps, so --integrator auto takes them"
+            many = f"{dear:,}" if dear < _COUNTABLE else f"more than {_COUNTABLE:,}"
+            line = f"explicit Euler would need {many} steps, so --integrator auto takes them"
             return variable(math.inf), (f"{line}; --integrator euler keeps to Euler",)
         except NetcError as error:
             unsolved = error

@@ -380,3 +380,12 @@ def test_any_bytes_are_a_deck_or_a_clear_error(tmp_path_factory, data: bytes) ->
         dump(parse_deck(path))
     except NetcError as error:
         assert error.diagnostics
+
+
+@pytest.mark.parametrize("end", ["r=0", "td=20u", "r = 0 td=20u"])
+@pytest.mark.parametrize("points", ["0 0 1u 1", "0,0 1u,1", "{a} 0 1u 1"])
+def test_points_without_parentheses_may_be_followed_by_settings(points: str, end: str) -> None:
+    with_them, without = (f"t\nV1 a 0 pwl{form}\nR1 a 0 1\n" for form in (f"({points} {end})", f" {points} {end}"))
+    waves = [parse_text(text).cards[0].waveform for text in (with_them, without)]
+    assert [show(v) for v in waves[1].arguments] == [show(v) for v in waves[0].arguments]
+    assert [(n, show(v)) for n, v in waves[1].parameters] == [(n, show(v)) for n, v in waves[0].parameters]
