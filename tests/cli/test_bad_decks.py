@@ -97,7 +97,7 @@ def test_all_errors_of_a_deck_together(deck: Write) -> None:
     path = deck(
         RC
         + "R2 out 0 {nothing}\nX1 in out nosuch\nQ1 a b c npn\nR3 out 0 0\nR4 out 0 %1\n.step param x 1 2 1\n"
-            + "R1 in 0 1\n"
+        + "R1 in 0 1\n"
         + TRAN
     )
     told = netc("simulate", path).refused()
