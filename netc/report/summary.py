@@ -60,7 +60,8 @@ def _algebraic(dae: Program) -> Iterator[str]:
     for block in dae.algebraic:
         how = "given outright" if block.explicit is not None else "solved together"
         for unknown, lanes in zip(block.unknowns, block.lanes, strict=True):
-            yield f"{unknown.name:16s} {len(lanes):6,d}   {_names(lanes)}   {how}"  # type: ignore[attr-defined]
+            name: str = unknown.name  # type: ignore[attr-defined]  # unknowns are leaves
+            yield f"{name:16s} {len(lanes):6,d}   {_names(lanes)}   {how}"
 
 
 _HOW_OFTEN = {

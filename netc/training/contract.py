@@ -17,15 +17,8 @@ from netc.ir.program import Program
 State = tuple[Tensor, ...]
 
 
-class CircuitModule(Protocol):
-    """The emitted ``nn.Module``, as far as training uses it."""
-
-    NODES: tuple[str, ...]
-    OUTPUTS: tuple[str, ...]
-    FEATURES: int
-    compiled: bool
-    recompute: bool
-    stretch: int
+class Simulator(Protocol):
+    """What runs a circuit for some time steps."""
 
     def __call__(
         self,
@@ -38,6 +31,17 @@ class CircuitModule(Protocol):
         first_step: int = 0,
     ) -> tuple[Tensor, State]:
         """Simulate; ``(steps + 1, batch, len(observe))`` in volts and the state at the end."""
+
+
+class CircuitModule(Simulator, Protocol):
+    """The emitted ``nn.Module``, as far as training uses it."""
+
+    NODES: tuple[str, ...]
+    OUTPUTS: tuple[str, ...]
+    FEATURES: int
+    compiled: bool
+    recompute: bool
+    stretch: int
 
     def values(self) -> dict[str, Tensor]:
         """Physical values by parameter block, SI units."""

@@ -20,7 +20,7 @@ from netc.kernels import Kernel, build, library
 from netc.kernels.circuit import kernel_for
 from netc.training import memory
 from netc.training.activity import Counter, Counts, count, with_counters
-from netc.training.contract import CircuitModule, State
+from netc.training.contract import CircuitModule, Simulator, State
 from netc.training.inputs import length, stretch
 from netc.training.options import TrainingOptions
 from netc.training.penalties import Penalties
@@ -196,19 +196,6 @@ class KernelEngine:
         return scores, counter.counts(finals)
 
 
-class _Simulator(Protocol):
-    def __call__(
-        self,
-        steps: int,
-        dt: float,
-        inputs: Tensor | None = None,
-        *,
-        observe: Sequence[str] | None = None,
-        state: State | None = None,
-        first_step: int = 0,
-    ) -> tuple[Tensor, State]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Running:
     """A kernel called like the module whose values it takes."""
@@ -229,7 +216,7 @@ class _Running:
         return self.kernel.run(self.module, steps, dt, inputs, observe=observe, state=state, first_step=first_step)
 
 
-def stretches(simulate: _Simulator, steps: Steps, samples: Tensor, nodes: Sequence[str], threshold: float) -> Counts:
+def stretches(simulate: Simulator, steps: Steps, samples: Tensor, nodes: Sequence[str], threshold: float) -> Counts:
     """Count spikes while no more than a few steps of voltages are kept."""
     found, state = Counts.none(len(nodes)), None
     with torch.no_grad():

@@ -20,6 +20,7 @@ from netc.kernels.circuit import KernelCircuit
 from netc.runtime.load import instantiate
 from netc.runtime.simulate import simulate
 from tests.discretise import decks as elements
+from tests.kernels.test_agreement import Values
 
 STEPS, SCALE = 30, 20.0
 
@@ -104,16 +105,6 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Program]
         return known[name, integrator]
 
     return get
-
-
-class Values:
-    """Physical values in the place of a module."""
-
-    def __init__(self, values: dict[str, torch.Tensor]) -> None:
-        self._values = values
-
-    def values(self) -> dict[str, torch.Tensor]:
-        return self._values
 
 
 def kernel_of(program: Program, dtype: torch.dtype = torch.float64, **more: Any) -> Kernel:
