@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as distributed
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 
 def first() -> bool:
@@ -39,7 +41,11 @@ class Workers:
         if count == 1:
             return cls()
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            store, number, count = next(rendezvous("env://"))
+            # torchrun keeps its store when it starts all workers again, with the addresses of the dead in it
+            store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            distributed.init_process_group(backend, store=store, rank=number, world_size=count)
         return cls(distributed.get_rank(), count)
 
     def leave(self) -> None:
