@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_a_killed_worker_costs_one_epoch_at_the_most(deck: Path, tmp_path: Path)
         os.kill(_worker_of(running.pid), signal.SIGKILL)
         written, said = running.communicate(timeout=240)
     finally:
-        running.kill()
+        _end(running)
     assert running.returncode == 0, said
     history = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [line["epoch"] for line in history] == [1, 2, 3, 4, 5, 6]
@@ -90,13 +91,24 @@ def test_a_killed_worker_costs_one_epoch_at_the_most(deck: Path, tmp_path: Path)
     assert json.loads(written.splitlines()[-1])["test_loss"] == pytest.approx(straight["test_loss"], rel=1e-12)
 
 
+def _end(launched: subprocess.Popen[str]) -> None:
+    """Leave no worker behind, whatever came of the launcher."""
+    for number in [launched.pid, *(_workers_of(launched.pid) if launched.poll() is None else ())]:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    launched.wait()
+
+
 def _worker_of(launcher: int) -> int:
     """Return one of the processes that the launcher has started."""
+    workers = _workers_of(launcher)
+    assert workers, "the launcher has no worker"
+    return workers[0]
+
+
+def _workers_of(launcher: int) -> list[int]:
     children = Path(f"/proc/{launcher}/task/{launcher}/children")
     if not children.exists():
         pytest.skip("this system does not list child processes")
-    for number in children.read_text().split():
-        words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-        if b"netc.cli" in words:
-            return int(number)
-    raise AssertionError("the launcher has no worker")
+    numbers = [int(number) for number in children.read_text().split()]
+    return [n for n in numbers if b"netc.cli" in Path(f"/proc/{n}/cmdline").read_bytes().split(b"\0")]
