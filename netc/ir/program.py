@@ -27,12 +27,32 @@ class Bounds:
     coordinate: Coordinate
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a value differs from what the netlist says, from device to device or from use to use.
+
+    Attributes:
+        share: standard deviation, relative to the value.
+        amount: standard deviation in the unit of the value, added to that.
+        law: ``normal``, ``lognormal`` or ``uniform``.
+        cycle: drawn anew for every use of the device; else once for a device.
+        reciprocal: whether it is 1 / value, the conductance of a resistor, that has the distribution.
+    """
+
+    share: float
+    amount: float = 0.0
+    law: str = "normal"
+    cycle: bool = False
+    reciprocal: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ParameterBlock:
     """Lanes of values that may be differentiated.
 
     ``role`` is one of ``R C L gain source model initial`` (what check-grad reports by); ``lanes`` are names
     such as ``xn1.r1`` or, for a parameter shared by all, its own name.  ``values`` are float64, SI units.
+    ``spreads`` are those that the deck declares of each lane.
     """
 
     name: str
@@ -42,6 +62,7 @@ class ParameterBlock:
     lanes: tuple[str, ...]
     spans: tuple[Span, ...]
     trained: Bounds | None = None
+    spreads: tuple[Spread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

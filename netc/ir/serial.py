@@ -31,6 +31,7 @@ from netc.ir.program import (
     Observable,
     ParameterBlock,
     Program,
+    Spread,
     StateBlock,
     Timing,
 )
@@ -43,7 +44,7 @@ _SPAN_FIELDS = ("line", "column", "length")
 _DATACLASSES: dict[str, type] = {
     c.__name__: c
     for c in (
-        *(AlgebraicBlock, Bounds, InputBlock, Observable, ParameterBlock, Program, StateBlock, Timing),
+        *(AlgebraicBlock, Bounds, InputBlock, Observable, ParameterBlock, Program, Spread, StateBlock, Timing),
         Diagnostic,
     )
 }

@@ -2,7 +2,7 @@
 
     parameter c_1 (110) = 1e-7, 1e-7, ...   ->   parameter c_1 (1) = 1e-7, lanes ("xn*.c1",)
 
-Trained blocks keep their lanes: they will not stay equal.
+Trained blocks and those with a spread keep their lanes: they will not stay equal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def run(program: Program, *, keep: Collection[str] = ()) -> Program:
     blocks: list[ParameterBlock] = []
     for block in program.parameters:
         size = len(block.values)
-        uniform = size > 1 and block.trained is None and block.name not in keep
+        uniform = size > 1 and block.trained is None and not block.spreads and block.name not in keep
         if uniform and (block.values == block.values[0]).all():
             narrowed[Parameter(block.name, size)] = Parameter(block.name, 1)
             block = replace(block, values=block.values[:1], lanes=(pattern(block.lanes),), spans=block.spans[:1])

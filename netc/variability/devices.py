@@ -1,0 +1,212 @@
+"""What real devices make of the values they are programmed to: levels, write errors, spread, stuck devices, read noise.
+
+All of it acts on the coordinate in which a value is learnt: the conductance of a resistor, else the value itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+
+from netc.diagnostics import Diagnostics
+from netc.ir.program import Bounds, Coordinate, ParameterBlock, Program, Spread
+from netc.variability.draws import LAWS, deviations, factors, generator
+
+Values = Mapping[str, np.ndarray]
+"""Physical values by block, float64, SI units, shape ``(lanes,)``."""
+
+# what a number is drawn for; part of its key
+_PROGRAM, _STUCK, _SPREAD, _READ, _DEVICE, _CYCLE = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Values that devices hold, and the derivative of each by the value it was meant to have."""
+
+    values: np.ndarray
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """How devices differ from what was learnt; applied in this order.
+
+    Standard deviations are relative: G (1 + s n), see :func:`~netc.variability.draws.factors` for the laws.  All draws
+    are pure functions of the seed, of the number of the chip and of that of the sample.
+
+    Attributes:
+        levels: number of levels, equally spaced in conductance from one bound to the other, that a device can be
+            programmed to; it takes the nearest.  ``None``: any value.
+        program_noise: relative standard deviation of what is programmed.  Held between the bounds.
+        law: of the noise: ``normal``, ``lognormal`` or ``uniform``.
+        stuck_at: probability that a device, each for itself, is stuck at one of its bounds, either as likely.
+        seed: of all draws.  Draw number k of a seed is the same whatever was drawn before it.
+        spread: relative standard deviation from device to device.  It is not held between the bounds, which say what
+            can be programmed and not how a device turns out; values stay positive.  Stuck devices have none.
+        read_noise: relative standard deviation from use to use, drawn anew for every sample and constant while it
+            lasts; of stuck devices as well.
+        declared: whether the spread that the deck declares counts as well.
+    """
+
+    levels: int | None = None
+    program_noise: float = 0.0
+    law: str = "normal"
+    stuck_at: float = 0.0
+    seed: int = 0
+    spread: float = 0.0
+    read_noise: float = 0.0
+    declared: bool = True
+
+    @property
+    def ideal(self) -> bool:
+        """Whether trained values stay as they are, but for what a deck declares."""
+        return self.levels is None and not self.random
+
+    @property
+    def random(self) -> bool:
+        """Whether two draws of trained values differ, whatever a deck declares."""
+        return max(self.program_noise, self.stuck_at, self.spread, self.read_noise) > 0
+
+    def acts(self, program: Program) -> bool:
+        """Return whether any value of ``program`` changes."""
+        return not self.ideal or any(self._spreads(block) for block in program.parameters)
+
+    def differs(self, program: Program) -> bool:
+        """Return whether two draws for ``program`` differ."""
+        return self.random or any(self._spreads(block) for block in program.parameters)
+
+    def changes_by_sample(self, program: Program) -> bool:
+        """Return whether one chip has other values in every sample: read noise, spread from cycle to cycle."""
+        spreads = [spread for block in program.parameters for spread in self._spreads(block)]
+        return self.read_noise > 0 or any(spread.cycle for spread in spreads)
+
+    def check(self) -> None:
+        """Refuse values that make no sense, all at once.
+
+        Raises:
+            NetcError: with one line for each.
+        """
+        found = Diagnostics()
+        for problem, hint in self.problems():
+            found.error(problem, hint=hint)
+        found.raise_if_failed()
+
+    def problems(self) -> list[tuple[str, str | None]]:
+        """Return what makes no sense, each with a hint where there is one."""
+        found: list[tuple[str, str | None]] = []
+        if self.levels is not None and self.levels < 2:
+            found.append((f"--levels must be at least 2, not {self.levels}", None))
+        for name in ("program_noise", "spread", "read_noise"):
+            value, flag = getattr(self, name), "--" + name.replace("_", "-")
+            if not 0 <= value < math.inf:
+                found.append((f"{flag} must be 0 or a positive number, not {value}", None))
+            elif value > 1 and name != "program_noise":
+                found.append((f"{flag} is a share of the value, at most 1, not {value:g}", f"10% is {flag} 10% or 0.1"))
+        if self.law not in LAWS:
+            found.append((f"unknown law of noise {self.law!r}", f"one of {', '.join(LAWS)}"))
+        if not 0 <= self.stuck_at <= 1:
+            found.append((f"--stuck-at must be a share from 0 to 1, not {self.stuck_at}", None))
+        if self.seed < 0:
+            found.append((f"--seed must be 0 or more, not {self.seed}", None))
+        return found
+
+    def programmed(self, program: Program, values: Values, draw: int = 0, sample: int = 0) -> dict[str, np.ndarray]:
+        """Return what devices hold that were programmed to ``values``.
+
+        Args:
+            program: whose trained blocks have the bounds, and whose blocks say what spread the deck declares.
+            values: of all trained blocks.
+            draw: which of the draws of this seed: the number of the chip.
+            sample: number of the sample that the chip runs; it matters where :meth:`changes_by_sample`.
+
+        Returns:
+            The trained blocks, and the others that the deck declares a spread of.
+        """
+        found = {name: np.asarray(array, dtype=np.float64) for name, array in values.items()}
+        for block in program.parameters:
+            if block.trained is not None:
+                if not self.ideal or self._spreads(block):
+                    found[block.name] = self._trained(block, block.trained, found[block.name], draw, sample)
+            elif self._spreads(block):
+                found[block.name] = self.spread_of(block, block.values, [draw], sample).values
+        return found
+
+    def _trained(self, block: ParameterBlock, bounds: Bounds, given: np.ndarray, draw: int, sample: int) -> np.ndarray:
+        low, high = bounds.minimum, bounds.maximum
+        if bounds.coordinate is Coordinate.LINEAR:
+            return self.moved(block, given, low, high, [draw], sample).values
+        x = 1 / given
+        moved = self.moved(block, x, 1 / high, 1 / low, [draw], sample).values
+        # a bound is met exactly, whatever the rounding of its reciprocal
+        held = np.where(moved == 1 / high, high, np.where(moved == 1 / low, low, 1 / moved))
+        return np.where(moved == x, given, held)
+
+    def moved(
+        self, block: ParameterBlock, x: np.ndarray, low: float, high: float, draw: Sequence[int], sample: int = 0
+    ) -> Moved:
+        """Return what a trained block holds, in the coordinate it is learnt in and in the type of ``x``.
+
+        Args:
+            block: the block.
+            x: what was learnt.
+            low: the least that can be programmed.
+            high: the most.
+            draw: numbers that tell this draw from others.
+            sample: number of the sample.
+        """
+        count, real = len(x), x.dtype.type
+        key = self._key(block, draw)
+        slope = np.ones_like(x)
+        if self.levels is not None:  # gradients go straight through
+            steps = self.levels - 1
+            level = np.rint((x - real(low)) / real(high - low) * real(steps))
+            x = np.where(level >= steps, real(high), real(low) + real(high - low) * (level / real(steps)))
+        if self.program_noise > 0:
+            factor = factors(self.program_noise, self.law, deviations([*key, _PROGRAM], self.law, count, x.dtype))
+            free = x * factor
+            x = np.clip(free, real(low), real(high))
+            slope = np.where(x == free, factor, real(0))
+        if self.spread > 0:
+            factor = factors(self.spread, self.law, deviations([*key, _SPREAD], self.law, count, x.dtype))
+            x, slope = x * factor, slope * factor
+        if self._spreads(block):
+            declared = self.spread_of(block, x, draw, sample)
+            x, slope = declared.values, slope * declared.slopes
+        if self.stuck_at > 0:
+            random = generator([*key, _STUCK])
+            stuck, at_low = random.random(count) < self.stuck_at, random.random(count) < 0.5
+            x = np.where(stuck, np.where(at_low, real(low), real(high)), x)
+            slope = np.where(stuck, real(0), slope)
+        if self.read_noise > 0:
+            noise = deviations([*key, _READ, sample], self.law, count, x.dtype)
+            factor = factors(self.read_noise, self.law, noise)
+            x, slope = x * factor, slope * factor
+        return Moved(x, slope)
+
+    def spread_of(self, block: ParameterBlock, x: np.ndarray, draw: Sequence[int], sample: int = 0) -> Moved:
+        """Return values with the spread that the deck declares of them; see :meth:`moved`.
+
+        ``x`` is in the coordinate that the block is learnt in, where it is.
+        """
+        slope, real = np.ones_like(x), x.dtype.type
+        inverted = block.trained is not None and block.trained.coordinate is Coordinate.RECIPROCAL
+        for place, spread in enumerate(self._spreads(block)):
+            purpose = (_CYCLE, place, sample) if spread.cycle else (_DEVICE, place)
+            deviation = deviations([*self._key(block, draw), *purpose], spread.law, len(x), x.dtype)
+            if spread.share:
+                factor = factors(spread.share, spread.law, deviation)
+                factor = factor if spread.reciprocal == inverted else 1 / factor
+                x, slope = x * factor, slope * factor
+            if spread.amount:
+                x = x + real(spread.amount) * deviation
+        return Moved(x, slope)
+
+    def _spreads(self, block: ParameterBlock) -> tuple[Spread, ...]:
+        return block.spreads if self.declared else ()
+
+    def _key(self, block: ParameterBlock, draw: Sequence[int]) -> list[int]:
+        return [self.seed, *draw, crc32(block.name.encode())]
