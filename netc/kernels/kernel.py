@@ -154,7 +154,8 @@ class Kernel:
         if loop is None or loop.outputs is None:
             raise Unsupported("its outputs do not depend on its inputs")
         labels = torch.as_tensor(labels, dtype=torch.int64).contiguous()
-        repeat = self._repeat(loop, module, inputs, steps, dt) if torch.is_grad_enabled() else None
+        repeatable = torch.is_grad_enabled() and watch is None
+        repeat = self._repeat(loop, module, inputs, steps, dt) if repeatable else None
         if repeat is not None and labels.shape == inputs.shape[:1]:
             given = torch.as_tensor(inputs, dtype=self.dtype)
             return RepeatedLoss.apply(repeat, given, labels, logit_scale, *repeat.positions())  # type: ignore[no-untyped-call,no-any-return]  # torch's

@@ -108,3 +108,17 @@ def test_inputs_may_want_gradients_after_calls_without(wide: Any, kernel: Kernel
     torch.testing.assert_close(loss, plain, rtol=1e-12, atol=0.0)
     (gradient,) = torch.autograd.grad(loss, asked)
     assert gradient.abs().max() > 0
+
+
+def test_what_samples_drive_is_watched_wherever_one_asks_for_it(wide: Any, kernel: Kernel) -> None:
+    module: Any = instantiate(wide, torch.float64)
+    plain = torch.autograd.grad(kernel.loss(module, _inputs(1), LABELS, STEPS, DT, SCALE), list(module.parameters()))
+    seen: list[torch.Size] = []
+
+    def watch(value: Tensor) -> None:
+        value.register_hook(lambda gradient: seen.append(gradient.shape) or 0.5 * gradient)
+
+    loss, _ = kernel.classify(module, _inputs(1), LABELS, STEPS, DT, SCALE, watch)
+    halved = torch.autograd.grad(loss, list(module.parameters()))
+    assert seen
+    assert any(not torch.allclose(a, b) for a, b in zip(plain, halved, strict=True))
