@@ -238,7 +238,7 @@ def choose(
     notify: Callable[[str], None],
     samples: int = 0,
     penalties: Penalties | None = None,
-) -> Engine:
+) -> KernelEngine | TorchEngine:
     """Return the engine ``options.backend`` asks for; ``auto`` takes the kernel where there can be one.
 
     The emitted module is compiled by ``torch.compile`` where training on ``samples`` samples an epoch is far longer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from netc.kernels.circuit import BACKENDS
 from netc.kernels.passes import ALL as KERNEL_PASSES
 from netc.optimise import OPTIONAL
 from netc.training import augmentation
+from netc.variability import Devices
 
 SCHEDULES = ("cosine", "exponential", "constant")
 _LISTS = ("activity_nodes", "augment", "disable_passes", "spike_target")
@@ -51,6 +52,14 @@ class TrainingOptions:
         spike_target: least and largest share of time that the mean hidden membrane is to be above threshold.
         spike_weight: strength of the pull into that band; see :mod:`netc.training.penalties`.
         energy_weight: loss per joule dissipated in trained conductances in one sample.
+        spread: relative standard deviation of trained values from device to device, drawn anew in training; with the
+            next four, see :class:`netc.variability.Devices`.
+        read_noise: the same from use to use.
+        stuck_at: probability that a device is stuck at one of its bounds.
+        levels: levels that a device can be programmed to; gradients go straight through.
+        noise_law: distribution of spread and noise.
+        nominal: leave out the spread that the deck declares.
+        draws_per_batch: chips that the samples of a batch are shared among, at most; as many as samples: a draw each.
         chunk: time steps kept at once for backpropagation, the rest recomputed; 0 keeps all; ``None``
             decides by the memory that is free.
         test_every: epochs between looks at the test set; 0 looks only at the end.
@@ -85,6 +94,13 @@ class TrainingOptions:
     spike_target: tuple[float, ...] = ()
     spike_weight: float = 100.0
     energy_weight: float = 0.0
+    spread: float = 0.0
+    read_noise: float = 0.0
+    stuck_at: float = 0.0
+    levels: int | None = None
+    noise_law: str = "normal"
+    nominal: bool = False
+    draws_per_batch: int = 8
     chunk: int | None = None
     test_every: int = 0
     spike_threshold: float = 0.11
@@ -102,7 +118,8 @@ class TrainingOptions:
             NetcError: with one line for each.
         """
         found = Diagnostics()
-        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("test_every", 0), ("patience", 0)):
+        least_of = {"epochs": 1, "batch": 1, "seed": 0, "test_every": 0, "patience": 0, "draws_per_batch": 1}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 found.error(f"{_flag(name)} must be at least {least}, not {getattr(self, name)}")
         for name, least in (("steps", 1), ("threads", 1), ("chunk", 0)):
@@ -127,6 +144,8 @@ class TrainingOptions:
             len(self.spike_target) == 2 and 0 <= self.spike_target[0] < self.spike_target[1] <= 1
         ):
             found.error("--spike-target must be two shares of time, LOW,HIGH", hint="such as 0.01,0.05")
+        for problem, hint in replace(self.devices, seed=0).problems():
+            found.error(problem, hint=hint)
         for problem in augmentation.problems(self.augment):
             found.error(problem, hint=f"one of {augmentation.usage()}")
         if self.schedule not in SCHEDULES:
@@ -155,6 +174,13 @@ class TrainingOptions:
     def torch_dtype(self) -> torch.dtype:
         """The dtype as torch knows it."""
         return _DTYPES[self.dtype]
+
+    @property
+    def devices(self) -> Devices:
+        """How devices differ in training."""
+        return Devices(
+            self.levels, 0.0, self.noise_law, self.stuck_at, self.seed, self.spread, self.read_noise, not self.nominal
+        )
 
     @property
     def program_passes(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from netc.training.parallel import Workers
 from netc.training.penalties import Penalties
 from netc.training.timing import Steps
 from netc.training.unroll import negative_log_likelihood
+from netc.training.variation import Variation
 
 _ALONE = Workers()
 
@@ -94,8 +95,13 @@ class Session:
         nodes: tuple[str, ...],
         penalties: Penalties | None = None,
         workers: Workers = _ALONE,
+        variation: Variation | None = None,
     ) -> None:
-        """``engine`` runs the circuit with the values of ``module``; ``nodes`` are the membranes whose spikes count."""
+        """``engine`` runs the circuit with the values of ``module``; ``nodes`` are the membranes whose spikes count.
+
+        With ``variation`` samples learn, and choose the best epoch, on chips whose devices are not alike.
+        """
+        self.variation = variation
         self.workers = workers
         self.module = module
         self.engine = engine
@@ -172,7 +178,10 @@ class Session:
 
         self.optimiser.zero_grad()
         weights = self.penalties.weights(samples) if self.penalties is not None and self.penalties.terms else None
-        loss, scores = self.engine.learn(samples, wanted, weights)
+        if self.variation is None:
+            loss, scores = self.engine.learn(samples, wanted, weights)
+        else:
+            loss, scores = self.variation.learn(samples, wanted, weights, (at.epoch, at.batch), part.start)
         if not math.isfinite(loss.item()):
             raise self._diverged(samples)
         total, joules = loss, 0.0
@@ -219,7 +228,9 @@ class Session:
         """Close the epoch whose batches are all done; return its metrics."""
         at, options = self.position, self.options
         started = time.perf_counter()
-        validated = self.score(self.train_x, self.train_y, self.validating) if len(self.validating) else None
+        validated = None
+        if len(self.validating):
+            validated = self.score(self.train_x, self.train_y, self.validating, variation=self.variation)
         few = self.learning[: options.batch]
         activity = validated.activity if validated else self._tally(self.features(self.train_x, few)).activity
         due = options.test_every > 0 and (at.epoch + 1) % options.test_every == 0
@@ -261,13 +272,22 @@ class Session:
         if self.position.best is not None:
             load_parameters(self.module, self.position.best.parameters)
 
-    def _tally(self, samples: Tensor) -> _Batch:
+    def _tally(self, samples: Tensor, variation: Variation | None = None, key: int = 0) -> _Batch:
         with torch.no_grad():
-            scores, counts = self.engine.tally(samples, self.nodes, self.options.spike_threshold)
+            threshold = self.options.spike_threshold
+            if variation is None:
+                scores, counts = self.engine.tally(samples, self.nodes, threshold)
+            else:
+                scores, counts = variation.tally(samples, self.nodes, threshold, (key,))
         return _Batch(scores, counts, counts.mean(inputs.length(samples, self.steps.count), self.nodes))
 
     def score(
-        self, samples: Samples, labels: Tensor, chosen: Tensor | None = None, stop: Callable[[], bool] = lambda: False
+        self,
+        samples: Samples,
+        labels: Tensor,
+        chosen: Tensor | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        variation: Variation | None = None,
     ) -> Score | None:
         """Classify samples by the largest mean log-probability; ``None`` if ``stop`` said so on the way.
 
@@ -276,6 +296,7 @@ class Session:
             labels: their class numbers ``(n,)``.
             chosen: numbers of those to classify; all when ``None``.
             stop: whether to leave off.
+            variation: draws a chip for each batch, the same ones every time.
 
         Raises:
             NetcError: the circuit diverges.
@@ -288,7 +309,7 @@ class Session:
                 return None
             part = numbers[first : first + self.options.batch]
             given, wanted = self.features(samples, part), labels[part].to(self.device)
-            found, steps = self._tally(given), inputs.length(given, steps)
+            found, steps = self._tally(given, variation, int(part[0])), inputs.length(given, steps)
             if not bool(torch.isfinite(found.scores).all()):
                 raise self._diverged(given)
             loss += negative_log_likelihood(found.scores, wanted).item() * len(wanted)

@@ -30,6 +30,7 @@ from netc.training.progress import Reporter
 from netc.training.result import TrainingResult
 from netc.training.run_folder import CONFIG, DECK, RESULT, VERSIONS, RunFolder, deck_digest, versions
 from netc.training.session import Session, load_parameters
+from netc.training.variation import Variation
 
 
 def train(
@@ -203,7 +204,11 @@ def _session(
         module = with_more
         module.to(torch.device(options.device))
     engine = choose(program, module, options, steps, notify, len(dataset.train_y), found)
-    return Session(module, engine, dataset, options, steps, nodes, found, workers or Workers())
+    variation = None
+    if options.devices.acts(program):
+        each = math.ceil(options.batch / options.draws_per_batch)
+        variation = Variation(engine, module, program, options.devices, each)
+    return Session(module, engine, dataset, options, steps, nodes, found, workers or Workers(), variation)
 
 
 def _stability(compilation: Compilation, options: TrainingOptions, dt: float) -> list[str]:
@@ -361,6 +366,7 @@ def _restored(
         reporter.say(f"warning: {warning}")
     # nothing is held out: the training samples at hand need not be those of the training
     options = replace(options, validation=0.0, patience=0, augment=(), spike_target=(), energy_weight=0.0)
+    options = replace(options, spread=0.0, read_noise=0.0, stuck_at=0.0, levels=None, nominal=True)
     session = _session(compilation, dataset, options, check_runnable, reporter.say)
     session.restore(state)
     return session, state

@@ -14,7 +14,7 @@ import numpy as np
 
 from netc.diagnostics import Diagnostics
 from netc.ir.program import Bounds, Coordinate, ParameterBlock, Program, Spread
-from netc.variability.draws import LAWS, deviations, factors, generator
+from netc.variability.draws import LAWS, deviations, factors, uniforms
 
 Values = Mapping[str, np.ndarray]
 """Physical values by block, float64, SI units, shape ``(lanes,)``."""
@@ -132,7 +132,7 @@ class Devices:
                 if not self.ideal or self._spreads(block):
                     found[block.name] = self._trained(block, block.trained, found[block.name], draw, sample)
             elif self._spreads(block):
-                found[block.name] = self.spread_of(block, block.values, [draw], sample).values
+                found[block.name] = self.spread_of(block, block.values, [draw], sample)
         return found
 
     def _trained(self, block: ParameterBlock, bounds: Bounds, given: np.ndarray, draw: int, sample: int) -> np.ndarray:
@@ -166,44 +166,87 @@ class Devices:
             level = np.rint((x - real(low)) / real(high - low) * real(steps))
             x = np.where(level >= steps, real(high), real(low) + real(high - low) * (level / real(steps)))
         if self.program_noise > 0:
-            factor = factors(self.program_noise, self.law, deviations([*key, _PROGRAM], self.law, count, x.dtype))
-            free = x * factor
+            slope = factors(self.program_noise, self.law, deviations([*key, _PROGRAM], self.law, count, x.dtype))
+            free = x * slope
             x = np.clip(free, real(low), real(high))
-            slope = np.where(x == free, factor, real(0))
-        if self.spread > 0:
-            factor = factors(self.spread, self.law, deviations([*key, _SPREAD], self.law, count, x.dtype))
+            slope[x != free] = 0
+        factor = self.factor(block, count, x.dtype, draw, sample, read=False)
+        if factor is not None:
             x, slope = x * factor, slope * factor
-        if self._spreads(block):
-            declared = self.spread_of(block, x, draw, sample)
-            x, slope = declared.values, slope * declared.slopes
+        for place, spread in enumerate(self._spreads(block)):
+            if spread.amount:
+                x = x + real(spread.amount) * self._deviation(block, place, spread, count, x.dtype, draw, sample)
         if self.stuck_at > 0:
-            random = generator([*key, _STUCK])
-            stuck, at_low = random.random(count) < self.stuck_at, random.random(count) < 0.5
-            x = np.where(stuck, np.where(at_low, real(low), real(high)), x)
-            slope = np.where(stuck, real(0), slope)
+            chance = uniforms([*key, _STUCK], count, x.dtype)
+            stuck = np.flatnonzero(chance < real(self.stuck_at))
+            x = x.copy()
+            x[stuck] = np.where(chance[stuck] < real(self.stuck_at / 2), real(low), real(high))
+            slope[stuck] = 0
         if self.read_noise > 0:
-            noise = deviations([*key, _READ, sample], self.law, count, x.dtype)
-            factor = factors(self.read_noise, self.law, noise)
+            factor = self._read(key, count, x.dtype, sample)
             x, slope = x * factor, slope * factor
         return Moved(x, slope)
 
-    def spread_of(self, block: ParameterBlock, x: np.ndarray, draw: Sequence[int], sample: int = 0) -> Moved:
-        """Return values with the spread that the deck declares of them; see :meth:`moved`.
+    def multiplies(self, block: ParameterBlock) -> bool:
+        """Return whether :meth:`factor` is all that happens to a trained block."""
+        plain = self.levels is None and self.program_noise == 0 and self.stuck_at == 0
+        return plain and not any(spread.amount for spread in self._spreads(block))
 
-        ``x`` is in the coordinate that the block is learnt in, where it is.
+    def factor(
+        self,
+        block: ParameterBlock,
+        count: int,
+        dtype: np.dtype,
+        draw: Sequence[int],
+        sample: int = 0,
+        *,
+        read: bool = True,
+    ) -> np.ndarray | None:
+        """Return what multiplies the values of a block in the coordinate it is learnt in; ``None``: nothing.
+
+        ``read`` says whether read noise is in it; for the others see :meth:`moved`.
         """
-        slope, real = np.ones_like(x), x.dtype.type
+        key = self._key(block, draw)
+        found: list[np.ndarray] = []
+        if self.spread > 0 and block.trained is not None:
+            found.append(factors(self.spread, self.law, deviations([*key, _SPREAD], self.law, count, dtype)))
         inverted = block.trained is not None and block.trained.coordinate is Coordinate.RECIPROCAL
         for place, spread in enumerate(self._spreads(block)):
-            purpose = (_CYCLE, place, sample) if spread.cycle else (_DEVICE, place)
-            deviation = deviations([*self._key(block, draw), *purpose], spread.law, len(x), x.dtype)
             if spread.share:
-                factor = factors(spread.share, spread.law, deviation)
-                factor = factor if spread.reciprocal == inverted else 1 / factor
-                x, slope = x * factor, slope * factor
+                deviation = self._deviation(block, place, spread, count, dtype, draw, sample)
+                one = factors(spread.share, spread.law, deviation)
+                found.append(one if spread.reciprocal == inverted else np.reciprocal(one, out=one))
+        if read and self.read_noise > 0 and block.trained is not None:
+            found.append(self._read(key, count, dtype, sample))
+        for more in found[1:]:
+            found[0] *= more
+        return found[0] if found else None
+
+    def spread_of(self, block: ParameterBlock, x: np.ndarray, draw: Sequence[int], sample: int = 0) -> np.ndarray:
+        """Return values that are not trained with the spread that the deck declares of them; see :meth:`moved`."""
+        factor = self.factor(block, len(x), x.dtype, draw, sample)
+        x = x if factor is None else x * factor
+        for place, spread in enumerate(self._spreads(block)):
             if spread.amount:
-                x = x + real(spread.amount) * deviation
-        return Moved(x, slope)
+                x = x + spread.amount * self._deviation(block, place, spread, len(x), x.dtype, draw, sample)
+        return x
+
+    def _deviation(
+        self,
+        block: ParameterBlock,
+        place: int,
+        spread: Spread,
+        count: int,
+        dtype: np.dtype,
+        draw: Sequence[int],
+        sample: int,
+    ) -> np.ndarray:
+        """Return the deviations of one of the spreads that the deck declares of a block."""
+        purpose = (_CYCLE, place, sample) if spread.cycle else (_DEVICE, place)
+        return deviations([*self._key(block, draw), *purpose], spread.law, count, dtype)
+
+    def _read(self, key: Sequence[int], count: int, dtype: np.dtype, sample: int) -> np.ndarray:
+        return factors(self.read_noise, self.law, deviations([*key, _READ, sample], self.law, count, dtype))
 
     def _spreads(self, block: ParameterBlock) -> tuple[Spread, ...]:
         return block.spreads if self.declared else ()

@@ -131,8 +131,8 @@ def test_slopes_are_derivatives(program: Program) -> None:
 def test_single_and_double_precision_are_laws_of_their_own_but_of_one_distribution() -> None:
     for dtype in (np.float32, np.float64):
         found = deviations([1, 2], "normal", N, dtype)
-        assert found.dtype == dtype and factors(0.1, "normal", found).dtype == dtype
         assert found.std() == pytest.approx(1, rel=0.03)
+        assert found.dtype == dtype and factors(0.1, "normal", found).dtype == dtype
 
 
 def test_nonsense_is_refused_all_at_once() -> None:
