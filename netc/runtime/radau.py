@@ -17,42 +17,29 @@ from typing import Any
 import numpy as np
 
 from netc.ir.interpret import Array
+from netc.runtime.method import (
+    CREPT,
+    DEFECT,
+    ERROR,
+    FROM_COMPLEX,
+    FROM_REAL,
+    INVERSE,
+    LARGEST,
+    MOST_FULL_ITERATIONS,
+    MOST_ITERATIONS,
+    MU,
+    NODES,
+    NU,
+    POLYNOMIAL,
+    ROUNDING,
+    SMALLEST,
+    TO_COMPLEX,
+    TO_REAL,
+)
 from netc.runtime.system import Factors, System, shifted
 
-_ROOT = math.sqrt(6.0)
-NODES = np.array([(4 - _ROOT) / 10, (4 + _ROOT) / 10, 1.0])
-"""Where in a step the stages lie."""
-
-
-def _weights() -> Array:
-    """The matrix ``a_ij``: integrals from 0 to ``c_i`` of the polynomials that are 1 at ``c_j``."""
-    powers = np.arange(1, 4)
-    return np.asarray((NODES[:, None] ** powers / powers) @ np.linalg.inv(NODES[:, None] ** (powers - 1)))
-
-
-_INVERSE = np.linalg.inv(_weights())
-_VALUES, _VECTORS = np.linalg.eig(_INVERSE)
-_REAL = int(np.argmin(np.abs(_VALUES.imag)))
-_COMPLEX = int(np.argmax(_VALUES.imag))
-_MU, _NU = float(_VALUES[_REAL].real), complex(_VALUES[_COMPLEX])
-_TO_REAL, _TO_COMPLEX = np.linalg.inv(_VECTORS)[[_REAL, _COMPLEX]]
-_FROM_REAL, _FROM_COMPLEX = _VECTORS[:, _REAL], _VECTORS[:, _COMPLEX]
-_TO_REAL, _FROM_REAL = (_TO_REAL * _FROM_REAL[2]).real, (_FROM_REAL / _FROM_REAL[2]).real
-_ERROR = np.array([-13 - 7 * _ROOT, -13 + 7 * _ROOT, -1.0]) / 3
-# coefficients of s, s^2, s^3 of the polynomial through 0 and the three stages
-_POLYNOMIAL = np.linalg.inv(NODES[:, None] ** np.arange(1, 4))
-
-_MOST_ITERATIONS = 8
-_SMALLEST, _LARGEST = 0.1, 8.0
 _SMALL = 60
 """Most variables of a system that is solved with the Jacobians of all stages where that of the start will not do."""
-_DEFECT = 0.3
-"""Most that the end of a step may be off its equations, as a share of the error allowed."""
-_CREPT = 0.03
-"""Defect from which the next step has a new Jacobian: one that is stiffer than the circuit lets errors gather."""
-_MOST_FULL_ITERATIONS = 20
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
-"""Residual, as a share of its largest terms, that is no more than what is left when they cancel."""
 
 
 class Stuck(Exception):
@@ -124,13 +111,13 @@ class Radau:
                 or self._left <= 0
                 or not np.isfinite(jacobian.data if not isinstance(jacobian, np.ndarray) else jacobian).all()
             ):
-                raise Stuck(time, self._worst(slope))
+                raise Stuck(time, worst(slope, self._largest))
             self._left -= 1
             if factors is None or factored != h:
                 try:
-                    factors = Factors(shifted(jacobian, mass, _MU / h)), Factors(shifted(jacobian, mass, _NU / h))
+                    factors = Factors(shifted(jacobian, mass, MU / h)), Factors(shifted(jacobian, mass, NU / h))
                 except (RuntimeError, ValueError):
-                    raise Stuck(time, self._worst(slope)) from None
+                    raise Stuck(time, worst(slope, self._largest)) from None
                 factored = h
             times = np.clip(time + NODES * h, low, high)
             guess = np.zeros((3, system.size)) if last is None else last.at(time + NODES * h) - v
@@ -148,10 +135,10 @@ class Radau:
             after = v + z[2]
             self._largest = np.maximum(self._largest, np.abs(after))
             scale = self._scale(after)
-            rough = mass * (z.T @ _ERROR) / h
+            rough = mass * (z.T @ ERROR) / h
             error = factors[0](slope + rough)
             norm = self._norm(error, scale)
-            safety = 0.9 * (2 * _MOST_ITERATIONS + 1) / (2 * _MOST_ITERATIONS + iterations)
+            safety = 0.9 * (2 * MOST_ITERATIONS + 1) / (2 * MOST_ITERATIONS + iterations)
             if norm > 1 and (rejected or last is None or norm < 50):
                 # what is fast beside the step spoils the first measure: a second pass removes it
                 again = system.rates(times[:1] * 0 + max(time, low), (v + error)[None, :])[0]
@@ -168,16 +155,16 @@ class Radau:
                 continue  # an old Jacobian led astray: the step itself may be right
             if not max(norm, defect) <= 1:
                 norm = max(norm, defect)
-                h *= max(_SMALLEST, safety * norm ** (-0.25)) if math.isfinite(norm) else _SMALLEST
+                h *= max(SMALLEST, safety * norm ** (-0.25)) if math.isfinite(norm) else SMALLEST
                 rejected = True
                 if not fresh:
                     jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
                 continue
-            growth = _LARGEST if norm == 0 else min(_LARGEST, safety * norm**-0.25)
+            growth = LARGEST if norm == 0 else min(LARGEST, safety * norm**-0.25)
             if before_h and norm > 0 and before_error > 0:
                 growth = min(growth, safety * h / before_h * (before_error / norm) ** 0.25 * norm**-0.25)
             before_error, before_h = max(norm, 1e-2), h
-            last = Step(time, time + h if time + h < end * (1 - 1e-15) else end, v, after, _POLYNOMIAL @ z)
+            last = Step(time, time + h if time + h < end * (1 - 1e-15) else end, v, after, POLYNOMIAL @ z)
             self.steps += 1
             yield last
             time, v = last.end, after
@@ -187,8 +174,8 @@ class Radau:
             if rejected:
                 growth = min(growth, 1.0)
             rejected = False
-            growth = max(growth, _SMALLEST)
-            if (iterations > 2 and rate > 1e-3) or defect > _CREPT:
+            growth = max(growth, SMALLEST)
+            if (iterations > 2 and rate > 1e-3) or defect > CREPT:
                 jacobian = there if there is not None else system.jacobian(now, v)
                 fresh, factors = True, None
             else:
@@ -218,23 +205,17 @@ class Radau:
 
         Corrections by a Jacobian that was much stiffer at the start of the step are small wherever they lead.
         """
-        residual = rates - self._mass * ((_INVERSE[2] / h) @ z)
+        residual = rates - self._mass * ((INVERSE[2] / h) @ z)
         try:
-            change = Factors(shifted(jacobian, self._mass, float(_INVERSE[2, 2]) / h))(residual)
+            change = Factors(shifted(jacobian, self._mass, float(INVERSE[2, 2]) / h))(residual)
         except (RuntimeError, ValueError):
             return math.inf
         found = self._norm(change, scale)
-        return found / _DEFECT if math.isfinite(found) else math.inf
+        return found / DEFECT if math.isfinite(found) else math.inf
 
     def _rounding(self, jacobian: Any, v: Array) -> Array:
         """Residuals of the algebraic equations that are no more than what is left when large terms cancel."""
         return np.asarray(ROUNDING * (abs(jacobian) @ np.abs(v)))[self._system.states :]
-
-    def _worst(self, slope: Array) -> Array:
-        bad = np.flatnonzero(~np.isfinite(slope))
-        if len(bad):
-            return bad[:3]
-        return np.argsort(-np.abs(slope) / np.maximum(self._largest, 1e-6))[:3]
 
     def _solve(
         self,
@@ -252,17 +233,17 @@ class Radau:
         have no size while the circuit rests, rounding is all there is.
         """
         system, mass = self._system, self._mass
-        w_real, w_complex = _TO_REAL @ z, _TO_COMPLEX @ z
+        w_real, w_complex = TO_REAL @ z, TO_COMPLEX @ z
         before, rate = math.inf, 0.0
-        for iteration in range(1, _MOST_ITERATIONS + 1):
+        for iteration in range(1, MOST_ITERATIONS + 1):
             slopes = system.rates(times, v + z)
             if not np.isfinite(slopes).all():
                 return None
-            d_real = factors[0](_TO_REAL @ slopes - mass * w_real * (_MU / h))
-            d_complex = factors[1](_TO_COMPLEX @ slopes - mass * w_complex * (_NU / h))
+            d_real = factors[0](TO_REAL @ slopes - mass * w_real * (MU / h))
+            d_complex = factors[1](TO_COMPLEX @ slopes - mass * w_complex * (NU / h))
             w_real, w_complex = w_real + d_real, w_complex + d_complex
-            change = np.outer(_FROM_REAL, d_real) + 2 * np.outer(_FROM_COMPLEX, d_complex).real
-            z = np.outer(_FROM_REAL, w_real) + 2 * np.outer(_FROM_COMPLEX, w_complex).real
+            change = np.outer(FROM_REAL, d_real) + 2 * np.outer(FROM_COMPLEX, d_complex).real
+            z = np.outer(FROM_REAL, w_real) + 2 * np.outer(FROM_COMPLEX, w_complex).real
             measured = np.abs(change) / scale
             if np.all(np.abs(slopes[:, system.states :]) <= rounding):
                 measured = measured[:, : system.states]
@@ -273,7 +254,7 @@ class Radau:
                 return z, iteration, rate
             if iteration > 1:
                 rate = size / before
-                if rate >= 1 or rate ** (_MOST_ITERATIONS - iteration) / (1 - rate) * size > self._newton:
+                if rate >= 1 or rate ** (MOST_ITERATIONS - iteration) / (1 - rate) * size > self._newton:
                     return None if size > self._newton else (z, iteration, rate)
                 if rate / (1 - rate) * size < self._newton:
                     return z, iteration, rate
@@ -285,14 +266,14 @@ class Radau:
     def _solve_fully(self, times: Array, h: float, v: Array, z: Array, scale: Array) -> tuple[Array, int, float] | None:
         """Newton's method with the Jacobian of every stage, for conductances that change by decades within a step."""
         system, size = self._system, self._system.size
-        coupling = np.kron(_INVERSE / h, np.diag(self._mass))
+        coupling = np.kron(INVERSE / h, np.diag(self._mass))
         stage = np.arange(3)
-        for iteration in range(_MOST_FULL_ITERATIONS):
+        for iteration in range(MOST_FULL_ITERATIONS):
             slopes = system.rates(times, v + z)
             blocks = system.jacobians(times, v + z)
             matrix = coupling.copy().reshape(3, size, 3, size)
             matrix[stage, :, stage, :] -= blocks
-            residual = slopes - (_INVERSE / h) @ (self._mass * z)
+            residual = slopes - (INVERSE / h) @ (self._mass * z)
             if not (np.isfinite(residual).all() and np.isfinite(blocks).all()):
                 return None
             try:
@@ -303,5 +284,13 @@ class Radau:
             if not np.isfinite(z).all():
                 return None
             if float(np.max(np.abs(change) / scale, initial=0.0)) < self._newton:
-                return z, min(iteration + 1, _MOST_ITERATIONS), 1.0
+                return z, min(iteration + 1, MOST_ITERATIONS), 1.0
         return None
+
+
+def worst(slope: Array, largest: Array) -> Array:
+    """Return the numbers of the variables that most likely stop a run, by their rates and the largest they were."""
+    bad = np.flatnonzero(~np.isfinite(slope))
+    if len(bad):
+        return bad[:3]
+    return np.argsort(-np.abs(slope) / np.maximum(largest, 1e-6))[:3]

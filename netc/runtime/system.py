@@ -22,6 +22,7 @@ from netc.ir.program import Program
 from netc.ir.sparsity import jacobian_structure
 from netc.optimise.rewriting import Rewriter
 from netc.runtime.evaluator import Evaluator
+from netc.runtime.native import Native, native
 
 DENSE = 300
 """Most variables whose matrices are kept dense."""
@@ -168,9 +169,13 @@ class System:
     @cached_property
     def _linear(self) -> tuple[Array, Array, Array, Evaluator]:
         """Rows and columns of the Jacobian's entries, the group of each column, and what computes products and F."""
-        rows, columns, group_of = jacobian_structure(self._functions, self.leaves)
+        rows, columns, group_of = self._structure
         evaluator = Evaluator((*self._moved, *self._functions), self._fixed, (Time(), *self.leaves, *self._seeds))
         return rows, columns, group_of, evaluator
+
+    @cached_property
+    def _structure(self) -> tuple[Array, Array, Array]:
+        return jacobian_structure(self._functions, self.leaves)
 
     @cached_property
     def _seeds(self) -> tuple[Expr, ...]:
@@ -179,6 +184,20 @@ class System:
     @cached_property
     def _moved(self) -> tuple[Expr, ...]:
         return tangents(self._functions, dict(zip(self.leaves, self._seeds, strict=True)))
+
+    @cached_property
+    def native(self) -> Native | None:
+        """What takes variable steps without Python; ``None`` where nothing does."""
+        return native(
+            self._functions,
+            self._moved,
+            self.leaves,
+            self._seeds,
+            self._fixed,
+            self._structure,
+            states=self.states,
+            linear=self.linear,
+        )
 
     @cached_property
     def linear(self) -> bool:

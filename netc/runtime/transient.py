@@ -19,7 +19,9 @@ from netc.diagnostics import NetcError
 from netc.ir.interpret import Array
 from netc.ir.program import Program
 from netc.runtime.breakpoints import breakpoints
-from netc.runtime.radau import ROUNDING, Radau, Stuck
+from netc.runtime.method import ROUNDING, SETTLING
+from netc.runtime.native import INCONSISTENT, STUCK, Native
+from netc.runtime.radau import Radau, Stuck, worst
 from netc.runtime.system import Factors, Observer, System, shifted
 
 LARGEST = 5000
@@ -39,7 +41,6 @@ _FLOOR = 0.01
 _MOST_STEPS = 400_000
 _LEAST_STEPS = 50  # of the whole run, as in SPICE
 _FIRST = 1e-3  # share of a stretch
-_SETTLING = 100
 _PROBE = 20
 
 
@@ -149,9 +150,63 @@ def _run(
     ``largest`` is what counts as the least such value while the steps are chosen.
     """
     absolute = np.array([_ABSOLUTE.get(unit, 1e-10) for unit in system.units]) * (tolerance / 1e-6)
-    solver = Radau(system, tolerance, absolute, most_steps=_MOST_STEPS + 20 * len(edges), largest=largest)
-    rows = np.empty((len(times), len(observer)))
+    most_steps = _MOST_STEPS + 20 * len(edges)
     tstop = float(edges[-1])
+    longest = tstop / _LEAST_STEPS
+    rows = np.empty((len(times), len(observer)))
+    if system.native is not None:
+        system.native.begin(
+            start,
+            edges,
+            times,
+            relative=tolerance,
+            absolute=absolute,
+            least=largest,
+            most_steps=most_steps,
+            first=_FIRST,
+            longest=longest,
+        )
+        steps, reached = _run_native(system, system.native, observer, times, rows, until)
+    else:
+        solver = Radau(system, tolerance, absolute, most_steps=most_steps, largest=largest)
+        _run_numpy(system, solver, observer, times, edges, start, rows, until, longest)
+        steps, reached = solver.steps, solver.largest
+    if not np.isfinite(rows).all():
+        raise Stuck(tstop, np.zeros(0, dtype=np.int64))
+    return rows, steps, reached
+
+
+def _run_native(
+    system: System, solver: Native, observer: Observer, times: Array, rows: Array, until: float
+) -> tuple[int, Array]:
+    """Fill ``rows``; return the number of steps, and the largest value of each variable."""
+    row = 0
+    for status, found in solver.advance():
+        if len(found):
+            rows[row : row + len(found)] = observer(times[row : row + len(found)], found)
+            row += len(found)
+        if status == INCONSISTENT:
+            time, _, v, _, _ = solver.state()
+            solver.set(consistent(system, v, time))
+        time, steps, v, slope, largest = solver.state()
+        if status == STUCK:
+            raise Stuck(time, worst(slope, largest))
+        _in_time(until, time, float(times[-1]))
+    return steps, largest
+
+
+def _run_numpy(
+    system: System,
+    solver: Radau,
+    observer: Observer,
+    times: Array,
+    edges: Array,
+    start: Array,
+    rows: Array,
+    until: float,
+    longest: float,
+) -> None:
+    """Fill ``rows``."""
     v, row = start, 0
     for a, b in pairwise(edges.tolist()):
         inside = a + min(1e-9 * (b - a), 4 * np.spacing(b) + 1e-12 * (b - a))
@@ -159,9 +214,8 @@ def _run(
         while row < len(times) and times[row] <= a:
             rows[row] = observer(times[row : row + 1], v[None, :])[0]
             row += 1
-        for step in solver.stretch(a, b, v, _FIRST * (b - a), tstop / _LEAST_STEPS):
-            if process_time() > until:
-                raise NetcError(f"a solution to an error takes too long: it is at {step.end:g} s of {tstop:g} s")
+        for step in solver.stretch(a, b, v, _FIRST * (b - a), longest):
+            _in_time(until, step.end, float(times[-1]))
             end = int(np.searchsorted(times, step.end * (1 + 1e-12), side="right"))
             if end > row:
                 here = times[row:end]
@@ -170,9 +224,11 @@ def _run(
             v = step.after
     if row < len(times):
         rows[row:] = observer(times[row:], np.repeat(v[None, :], len(times) - row, axis=0))
-    if not np.isfinite(rows).all():
-        raise Stuck(tstop, np.zeros(0, dtype=np.int64))
-    return rows, solver.steps, solver.largest
+
+
+def _in_time(until: float, time: float, tstop: float) -> None:
+    if process_time() > until:
+        raise NetcError(f"a solution to an error takes too long: it is at {time:g} s of {tstop:g} s")
 
 
 def consistent(system: System, v: Array, time: float) -> Array:
@@ -190,7 +246,7 @@ def consistent(system: System, v: Array, time: float) -> Array:
         found = _algebraic(system, v, time, v, 0.0)
         if found is None:
             found, guess, pull = None, v, 1.0
-            for _ in range(_SETTLING):
+            for _ in range(SETTLING):
                 step = _algebraic(system, guess, time, v, pull)
                 if step is None:
                     break
@@ -217,7 +273,7 @@ def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float
         return np.asarray(system.rates(t, at[None, :])[0, n:] - pull * (at[n:] - anchor[n:]))
 
     g = residual(v)
-    for _ in range(_SETTLING):
+    for _ in range(SETTLING):
         if not np.isfinite(g).all():
             return None
         whole = system.jacobian(time, v)[n:]
@@ -278,7 +334,7 @@ def on_grid(
         time, h = float(times[k]), float(times[k] - times[k - 1])
         at = times[k : k + 1]
         guess = v.copy()
-        for _ in range(_SETTLING):
+        for _ in range(SETTLING):
             defect = system.rates(at, guess[None, :])[0] - mass * (guess - v) / h
             matrix = shifted(system.jacobian(time, guess), mass, 1.0 / h)
             step = Factors(matrix)(defect) if np.isfinite(defect).all() else np.full(system.size, np.nan)
