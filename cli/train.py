@@ -18,6 +18,7 @@ from .common import (
     read_deck,
     say,
 )
+from .devices import device_option, noise_law_option, nominal_option
 from .events import chosen as chosen_events
 from .events import event_options
 from .integrators import integrator_option
@@ -96,6 +97,19 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option("--spike-weight", type=float, default=100.0, show_default=True, help="Strength of that pull.")
 @click.option(
     "--energy-weight", type=float, default=0.0, show_default=True, help="Loss per joule in trained conductances, 1/J."
+)
+@device_option("spread")
+@device_option("read-noise")
+@device_option("stuck-at")
+@device_option("levels")
+@noise_law_option
+@nominal_option
+@click.option(
+    "--draws-per-batch",
+    type=int,
+    default=8,
+    show_default=True,
+    help="Chips with devices of their own that share the samples of a batch; as many as samples: one each.",
 )
 @click.option(
     "--spike-threshold", type=Quantity("V"), default="110m", show_default=True, help="Where a spike is counted."
