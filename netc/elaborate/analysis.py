@@ -10,6 +10,7 @@ import numpy as np
 import netc.parse.ast as ast
 from netc.elaborate.circuit import Circuit
 from netc.elaborate.scopes import Scope
+from netc.elaborate.spreads import apart
 from netc.ir.program import Timing
 from netc.parse.dialects import dialect_hint
 
@@ -56,6 +57,7 @@ def read_settings(cards: Sequence[ast.Card], scope: Scope, circuit: Circuit) -> 
     another simulator steps gets a note, an option nobody knows a warning.
     """
     context = scope.context
+    context.apart = apart(cards)
     for card in cards:
         if isinstance(card, ast.Options):
             _options(card, scope, circuit)

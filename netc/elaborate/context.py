@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
@@ -13,7 +13,7 @@ import numpy as np
 from netc.diagnostics import Diagnostic, Diagnostics, Severity, Span
 from netc.elaborate.circuit import Law, SharedParameter, Value
 from netc.ir.nodes import BINARY, UNARY, Binary, Const, Expr, Parameter, Select, Unary, postorder
-from netc.ir.program import Timing
+from netc.ir.program import Spread, Timing
 
 NAN = float("nan")
 """Stands for a value whose error has been reported already."""
@@ -65,6 +65,8 @@ class Context:
     random: np.random.Generator | None = None  # None: random parameters stand for their nominal values
     calls: int = 0  # of .func functions expanded so far
     parameters: dict[str, SharedParameter] = field(default_factory=dict)
+    apart: Callable[[str], bool] | None = None  # which parameters of instances have a spread each, by flat name
+    spreads: dict[str, Spread] = field(default_factory=dict)  # of parameters that are random, by name
     _laws: dict[tuple[str, str, int, tuple[str, ...], tuple[str, ...]], Law] = field(default_factory=dict)
     _reported: set[tuple[str, Span | None]] = field(default_factory=set)
     _numbers: dict[int, tuple[Expr, float]] = field(default_factory=dict)

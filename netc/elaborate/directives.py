@@ -1,4 +1,4 @@
-"""``*.netc`` directives: what data drive, what the loss reads, what is learnt."""
+"""``*.netc`` directives: what data drive, what the loss reads, what is learnt, what is not alike."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fnmatch import translate
 
 import netc.parse.ast as ast
 from netc.diagnostics import Span
+from netc.elaborate import spreads
 from netc.elaborate.circuit import Circuit, Driven, Trained
 from netc.elaborate.context import Context, close_element, close_match, letter_of
 from netc.elaborate.scopes import Scope
@@ -53,10 +54,12 @@ class Directives:
             "input": (self._input, frozenset({"mode"})),
             "output": (self._output, frozenset()),
             "train": (self._train, frozenset({"min", "max"})),
+            "spread": (self._spread, spreads.KEYS),
         }
 
     def read(self, cards: Sequence[ast.Card]) -> None:
         """Read all directives, in order."""
+        spreads.random_values(self.context, self.circuit)
         for card in cards:
             if isinstance(card, ast.Directive):
                 self._directive(card)
@@ -172,6 +175,26 @@ class Directives:
             return
         if self._admit(card, branch.name, number, value, bounds):
             self.circuit.trained.append(Trained(number, None, *bounds, card.span))
+
+    def _spread(self, card: ast.Directive, given: dict[str, ast.Expression | str]) -> None:
+        spread = spreads.read(self.context, self.scope, self.circuit, card, given)
+        if spread is None:
+            return
+        branches = spreads.varying(self.circuit)
+        for glob in card.targets:
+            elements = matching(glob, branches)
+            parameters = matching(glob, self.circuit.parameters)
+            if not elements and not parameters:
+                hint = self._guess(
+                    glob, close_match(glob, [*branches, *self.circuit.parameters], "the element or parameter")
+                )
+                if self._exists(glob):
+                    hint = "plain values can have a spread: of R, C and L, of sources, linear gains, and parameters"
+                self.context.error(f"no element or parameter with a spread matches {glob!r}", card.span, hint)
+            for name in elements:
+                spreads.add(self.context, self.circuit, spread, card, branches[name], None)
+            for name in parameters:
+                spreads.add(self.context, self.circuit, spread, card, None, name)
 
     def _admit(
         self, card: ast.Directive, name: str, key: int | str, present: float, bounds: tuple[float, float]

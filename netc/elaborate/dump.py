@@ -121,6 +121,13 @@ def _purpose(circuit: Circuit) -> Iterator[str]:
             for t in circuit.trained
         ]
         yield f"train {len(names)}: {_shortened(names)}"
+    if circuit.varied:
+        names = [
+            f"{v.parameter if v.branch is None else circuit.branches[v.branch].name} by "
+            + (f"{v.spread.share:.3%}" if v.spread.share else f"{v.spread.amount:g}")
+            for v in circuit.varied
+        ]
+        yield f"spread {len(names)}: {_shortened(names)}"
     if circuit.selected:
         yield f"observe {len(circuit.selected)}: {_shortened(circuit.selected)}"
 

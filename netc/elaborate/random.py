@@ -6,18 +6,21 @@
     unif(nominal, share)                 nominal * (1 + share * u)
     limit(nominal, deviation)            nominal + or - deviation, a toss
 
-Meaning and arguments are those of ngspice 39; its generator and netc's give different numbers from one seed.
+Meaning and arguments are those of ngspice 39; its generator and netc's give different numbers from one seed.  Where a
+value or a parameter is nothing but such a call, its nominal value also says what spread it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from netc.ir.build import add, div, mul
 from netc.ir.nodes import Expr
+from netc.ir.program import Spread
 
 Generator = np.random.Generator
 
@@ -58,3 +61,34 @@ RANDOM = {
     "limit": RandomFunction(2, _limit),
 }
 """All random functions of parameters by name."""
+
+
+class Nominal(float):
+    """A nominal value that has a spread."""
+
+    spread: Spread
+
+    def __new__(cls, value: float, spread: Spread) -> Nominal:
+        """Return ``value`` with ``spread``."""
+        found = super().__new__(cls, value)
+        found.spread = spread
+        return found
+
+
+def spread_of(function: str, arguments: Sequence[float]) -> Spread | None:
+    """Return the spread that a call of a random function describes; ``None`` where there is none, and for ``limit``.
+
+    It is relative to the nominal value, the first argument, unless that is 0.
+    """
+    nominal, deviation = arguments[0], abs(arguments[1])
+    if function in ("gauss", "unif"):
+        deviation *= abs(nominal)
+    if function in ("agauss", "gauss"):
+        deviation, law = deviation / abs(arguments[2]) if arguments[2] else math.nan, "normal"
+    elif function in ("aunif", "unif"):
+        deviation, law = deviation / math.sqrt(3), "uniform"
+    else:
+        return None
+    if not 0 < deviation < math.inf:
+        return None
+    return Spread(deviation / abs(nominal), law=law) if nominal else Spread(0.0, deviation, law)

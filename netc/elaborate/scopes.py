@@ -17,6 +17,7 @@ from netc.diagnostics import Span
 from netc.elaborate.circuit import Value
 from netc.elaborate.context import NAN, Context, close_match
 from netc.elaborate.expressions import LANGUAGE_NAMES, NumberTranslator
+from netc.elaborate.random import RANDOM, Nominal, spread_of
 
 
 class Binding(NamedTuple):
@@ -213,7 +214,18 @@ class Scope:
             return expression.value
         if isinstance(expression, ast.Name):
             return self.resolve(expression.name, expression.span)
-        return NumberTranslator(self.context, self).value(expression)
+        found = NumberTranslator(self.context, self).value(expression)
+        if isinstance(expression, ast.Call) and expression.function in RANDOM and isinstance(found, float):
+            return self._random(expression, found)
+        return found
+
+    def _random(self, call: ast.Call, nominal: float) -> float:
+        """Return the nominal value of a random number with the spread it has, where that is known."""
+        if self.context.random is not None or len(call.arguments) != RANDOM[call.function].count:
+            return nominal
+        numbers = [self.context.number(self.value(argument)) for argument in call.arguments]
+        spread = spread_of(call.function, numbers)
+        return nominal if spread is None else Nominal(nominal, spread)
 
     def resolve(self, name: str, span: Span) -> Value:
         """Return the value of the parameter ``name`` as seen from this instance; NaN after an error."""
@@ -239,7 +251,13 @@ class Scope:
         if not isinstance(value, float) or math.isnan(value):
             result = value
         else:
-            result = self.context.leaf(binding.leaf, value, binding.span)
+            name_here, spread = binding.leaf, value.spread if isinstance(value, Nominal) else None
+            if self.path and (spread or (self.context.apart is not None and self.context.apart(self.prefix + name))):
+                name_here = self.prefix + name
+            leaf = self.context.leaf(name_here, float(value), binding.span)
+            if spread is not None:
+                self.context.spreads[leaf.name] = spread
+            result = leaf
         if self._values[name] is None:
             self._values[name] = result
         bound = self._values[name]

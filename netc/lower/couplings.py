@@ -14,7 +14,7 @@ from netc.elaborate.circuit import Circuit, Coupling, Value
 from netc.ir.build import add, gather, mul, scatter_add, sub, unary
 from netc.ir.nodes import Expr, Index
 from netc.lower.families import BranchFamily, Families, value_form
-from netc.lower.values import Values
+from netc.lower.values import Values, parameter_kinds
 
 if TYPE_CHECKING:
     from netc.lower.equations import Definition, Equations
@@ -26,9 +26,10 @@ _GROUP = 100
 def _sorted(circuit: Circuit, families: Families) -> dict[Hashable, list[Coupling]]:
     """Return the couplings that are lanes of one expression."""
     found: dict[Hashable, list[Coupling]] = {}
+    kinds = parameter_kinds(circuit)
     for coupling in circuit.couplings:
         pins = tuple(families.branch_place[number][0] for number in coupling.inductors)
-        found.setdefault((pins, value_form(coupling.coefficient)), []).append(coupling)
+        found.setdefault((pins, value_form(coupling.coefficient, kinds)), []).append(coupling)
     return found
 
 

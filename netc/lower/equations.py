@@ -15,12 +15,13 @@ from netc.elaborate.circuit import Circuit, Driven, Law, Trained
 from netc.ir import build
 from netc.ir.build import ZERO, add, div, mul, neg, sub
 from netc.ir.nodes import Expr, Index, Input, Slot, State, Unknown, substitute
+from netc.ir.program import Spread
 from netc.lower.couplings import Couplings
 from netc.lower.families import BranchFamily, Families, NetFamily
 from netc.lower.order import Order
 from netc.lower.slopes import Slopes
 from netc.lower.topology import Forest
-from netc.lower.values import BlockNames, Values
+from netc.lower.values import BlockNames, Values, spreads_of_branches
 
 _LONGEST_PATH = 16
 """Tree branches between two nets whose voltages are added one by one."""
@@ -117,6 +118,10 @@ class Equations:
         return {t.branch: t for t in self.circuit.trained if t.branch is not None}
 
     @cached_property
+    def _spreads(self) -> dict[int, tuple[Spread, ...]]:
+        return spreads_of_branches(self.circuit)
+
+    @cached_property
     def _links_at(self) -> dict[int, list[tuple[BranchFamily, int]]]:
         """Branch families outside the forest by the net families of their ends (0 first, 1 second end)."""
         found: dict[int, list[tuple[BranchFamily, int]]] = {}
@@ -162,6 +167,7 @@ class Equations:
             branches = [self.circuit.branches[b] for b in family.branches]
             bound = [b.values[slot] for b in branches]
             trained = self._trained.get(family.branches[0]) if slot == 0 else None
+            spreads = self._spreads.get(family.branches[0], ()) if slot == 0 else ()
             if trained is not None or not isinstance(bound[0], Expr):
                 self._slots[key] = self.values.literal(
                     [self.values.number(v) for v in bound],
@@ -171,6 +177,7 @@ class Equations:
                     [b.name for b in branches],
                     [b.span for b in branches],
                     trained,
+                    spreads,
                 )
             else:
                 self._slots[key] = self.values.shared([v for v in bound if isinstance(v, Expr)])

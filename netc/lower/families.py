@@ -9,13 +9,14 @@ is three families, not 600, because a family may reach its neighbours through an
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from netc.elaborate.circuit import Branch, Circuit, Value
 from netc.ir.nodes import Expr, Parameter, rebuild
 from netc.lower.order import Order
 from netc.lower.topology import Forest
+from netc.lower.values import parameter_kinds, spreads_of_branches
 
 
 @dataclass(slots=True, eq=False)
@@ -46,17 +47,20 @@ class Families:
     branch_place: list[tuple[int, int]]  # branch -> (family, lane)
 
 
-def value_form(value: Value | None) -> Hashable:
-    """What two values must share to become lanes of one expression: all but the numbers and the names."""
+def value_form(value: Value | None, kinds: Mapping[str, str]) -> Hashable:
+    """What two values must share to become lanes of one expression: all but the numbers and the names.
+
+    ``kinds`` tells parameters apart that cannot be in one block, see :func:`parameter_kinds`.
+    """
     if not isinstance(value, Expr):
         return value is None
-    return _abstract(value)
+    return _abstract(value, kinds)
 
 
-def _abstract(value: Expr) -> Expr:
+def _abstract(value: Expr, kinds: Mapping[str, str]) -> Expr:
     if isinstance(value, Parameter):
-        return Parameter("")
-    return rebuild(value, tuple(_abstract(c) for c in value.children))
+        return Parameter(kinds.get(value.name, ""))
+    return rebuild(value, tuple(_abstract(c, kinds) for c in value.children))
 
 
 def sort_into_families(circuit: Circuit, forest: Forest, order: Order) -> Families:
@@ -79,6 +83,7 @@ def _base_classes(circuit: Circuit, forest: Forest) -> list[Hashable]:
     """The class of each branch as far as it shows without its neighbours."""
     driven = {d.branch: d.mode for d in circuit.driven}
     trained = {t.branch: (t.minimum, t.maximum) for t in circuit.trained if t.branch is not None}
+    spreads, kinds = spreads_of_branches(circuit), parameter_kinds(circuit)
     forms: dict[int, Hashable] = {}
     keep: list[Value] = []  # holds what `forms` knows by id
 
@@ -87,7 +92,7 @@ def _base_classes(circuit: Circuit, forest: Forest) -> list[Hashable]:
             return value is None
         if id(value) not in forms:
             keep.append(value)
-            forms[id(value)] = value_form(value)
+            forms[id(value)] = value_form(value, kinds)
         return forms[id(value)]
 
     plain: dict[int, Hashable] = {}
@@ -97,6 +102,7 @@ def _base_classes(circuit: Circuit, forest: Forest) -> list[Hashable]:
         if (
             number not in driven
             and number not in trained
+            and number not in spreads
             and branch.initial is None
             and len(branch.values) == 1
             and isinstance(branch.values[0], float)
@@ -108,6 +114,7 @@ def _base_classes(circuit: Circuit, forest: Forest) -> list[Hashable]:
             form(branch.initial),
             driven.get(number),
             trained.get(number),
+            spreads.get(number),
             forest.in_tree[number],
         )
 

@@ -17,7 +17,7 @@ from netc.lower.equations import INPUT, Definition, Equations, gather
 from netc.lower.families import Families, sort_into_families, value_form
 from netc.lower.order import dependence_order
 from netc.lower.topology import Forest, build_forest
-from netc.lower.values import BlockNames, Values
+from netc.lower.values import BlockNames, Values, parameter_kinds
 
 
 def lower(circuit: Circuit) -> Program:
@@ -85,7 +85,7 @@ def _value_groups(circuit: Circuit, forest: Forest, families: Families) -> list[
         branches = [circuit.branches[forest.branch[n]] for n in nets.nets if forest.branch[n] >= 0]
         if branches and branches[0].law.kind == "C":
             bound = _given_at_start(circuit, branches, [1] * len(branches))
-            if _alike(bound):
+            if _alike(circuit, bound):
                 groups += [[terms[k][1] for terms, _ in bound] for k in range(len(bound[0][0]))]
     groups += couplings_values(circuit, families)
     groups += [[value] for value, _ in circuit.initial_voltages.values() if isinstance(value, Expr)]
@@ -142,7 +142,7 @@ def _initial(equations: Equations, branches: list[Branch], signs: list[int]) -> 
     bound = _given_at_start(equations.circuit, branches, signs)
     if not any(terms for terms, _ in bound):
         return ZERO
-    if _alike(bound):
+    if _alike(equations.circuit, bound):
         return _initial_lanes(equations, bound)
     parts = [_initial_lanes(equations, [b]) if b[0] else ZERO for b in bound]
     return Concat(*parts)
@@ -162,9 +162,10 @@ def _given_at_start(circuit: Circuit, branches: list[Branch], signs: list[int]) 
     return bound
 
 
-def _alike(bound: _Given) -> bool:
+def _alike(circuit: Circuit, bound: _Given) -> bool:
     """Whether the initial values of all branches are lanes of one expression."""
-    return len({tuple((s, value_form(v)) for s, v in terms) for terms, _ in bound}) == 1
+    kinds = parameter_kinds(circuit)
+    return len({tuple((s, value_form(v, kinds)) for s, v in terms) for terms, _ in bound}) == 1
 
 
 def _initial_lanes(equations: Equations, bound: _Given) -> Expr:

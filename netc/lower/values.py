@@ -12,7 +12,7 @@ from netc.diagnostics import Span
 from netc.elaborate.circuit import Branch, Circuit, Trained, Value
 from netc.ir.build import gather
 from netc.ir.nodes import Const, Expr, Index, Parameter, rebuild
-from netc.ir.program import Bounds, Coordinate, ParameterBlock
+from netc.ir.program import Bounds, Coordinate, ParameterBlock, Spread
 
 
 class BlockNames:
@@ -57,6 +57,11 @@ class Values:
         self._names = names
         self.blocks: dict[str, ParameterBlock] = {}
         self._trained = {t.parameter: t for t in circuit.trained if t.parameter is not None}
+        self._kinds = parameter_kinds(circuit)
+        self._spreads: dict[str, tuple[Spread, ...]] = {}
+        for v in circuit.varied:
+            if v.parameter is not None:
+                self._spreads[v.parameter] = (*self._spreads.get(v.parameter, ()), v.spread)
         self._place: dict[str, tuple[str, int, int]] = {}  # shared parameter -> block, lane, lanes
         self._group_shared(uses)
 
@@ -76,7 +81,7 @@ class Values:
             ]
             for row in zip(*columns, strict=False):
                 for name in row:
-                    if find(name) != find(row[0]) and self._trained.get(name) == self._trained.get(row[0]):
+                    if find(name) != find(row[0]) and self._kinds.get(name) == self._kinds.get(row[0]):
                         up[find(name)] = find(row[0])
         groups: dict[str, list[str]] = {}
         for name in self._circuit.parameters:
@@ -94,6 +99,7 @@ class Values:
                 tuple(lanes),
                 tuple(s.span for s in shared),
                 bounds(trained, reciprocal=False),
+                self._spreads.get(lanes[0], ()),
             )
             for lane, name in enumerate(lanes):
                 self._place[name] = (block, lane, len(lanes))
@@ -107,15 +113,23 @@ class Values:
         lanes: Sequence[str],
         spans: Sequence[Span],
         trained: Trained | None = None,
+        spreads: tuple[Spread, ...] = (),
     ) -> Expr:
         """Lanes of literals: a named parameter block, or a constant where they are no named value."""
         array = np.array(values, dtype=np.float64)
         uniform = bool((array == array[0]).all())
-        if trained is None and uniform and (not role or (role == "source" and array[0] == 0)):
+        if trained is None and not spreads and uniform and (not role or (role == "source" and array[0] == 0)):
             return Const(array[0])  # a source of 0 V is an ammeter, and what it holds is exactly ground
         name = self._names.new(hint, lanes if role else ())
         self.blocks[name] = ParameterBlock(
-            name, role or "model", unit, array, tuple(lanes), tuple(spans), bounds(trained, reciprocal=role == "R")
+            name,
+            role or "model",
+            unit,
+            array,
+            tuple(lanes),
+            tuple(spans),
+            bounds(trained, reciprocal=role == "R"),
+            spreads,
         )
         return Parameter(name, len(array))
 
@@ -143,6 +157,27 @@ class Values:
     def number(self, value: Value) -> float:
         """The value at the deck's own parameters."""
         return self._circuit.number(value)
+
+
+def spreads_of_branches(circuit: Circuit) -> dict[int, tuple[Spread, ...]]:
+    """Return the spreads of the first values of branches, by number."""
+    found: dict[int, tuple[Spread, ...]] = {}
+    for varied in circuit.varied:
+        if varied.branch is not None:
+            found[varied.branch] = (*found.get(varied.branch, ()), varied.spread)
+    return found
+
+
+def parameter_kinds(circuit: Circuit) -> dict[str, str]:
+    """Return what tells shared parameters apart that cannot be in one block, those learnt or with a spread, by name."""
+    found: dict[str, str] = {}
+    for trained in circuit.trained:
+        if trained.parameter is not None:
+            found[trained.parameter] = f"trained {trained.minimum!r} {trained.maximum!r}"
+    for varied in circuit.varied:
+        if varied.parameter is not None:
+            found[varied.parameter] = f"{found.get(varied.parameter, '')} {varied.spread}"
+    return found
 
 
 def bounds(trained: Trained | None, *, reciprocal: bool) -> Bounds | None:

@@ -148,7 +148,7 @@ class CardBuilder(MeasureBuilder):
         """Build netc's own word."""
         items: list[Keyword] = children[1:]
         if not items or items[0].value is not None:
-            self.error("the directive has no word", self.line.whole, "expected *.netc input, output or train")
+            self.error("the directive has no word", self.line.whole, "expected *.netc input, output, train or spread")
             return ast.Directive("", (), (), self.line.whole)
         parameters = tuple(
             (k.name, k.value.name if isinstance(k.value, ast.Name) else k.value)
