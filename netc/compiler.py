@@ -287,22 +287,40 @@ class Compilation:
             return given
 
     @cached_property
-    def _dae_at_rest(self) -> Program:
-        from netc.lower import at_rest, lower
+    def _circuit_at_rest(self) -> Circuit:
+        from netc.lower import at_rest
 
-        return lower(at_rest(self.circuit))
+        return at_rest(self.circuit)
+
+    @cached_property
+    def _dae_at_rest(self) -> Program:
+        from netc.lower import lower
+
+        return lower(self._circuit_at_rest)
 
     @cached_property
     def _at_rest(self) -> tuple[dict[str, float], dict[str, float]] | None:
         """States and unknowns, and signals, of the circuit at rest with what ``.ic`` names held, as SPICE finds it."""
+        from netc.lower import check_given
+        from netc.runtime.nodal import Nodal
         from netc.runtime.rest import at_rest
+        from netc.runtime.steadiness import named_states, remarks
 
-        return at_rest(self._dae_at_rest, self._guess)
+        nodal = Nodal(self._circuit_at_rest, self._guess)
+        point = nodal.search()
+        start = None if point is None else named_states(self._circuit_at_rest, point)
+        found = at_rest(self._dae_at_rest, self._guess, start)
+        if found is not None:
+            check_given(self.circuit, found[1])
+        if found is not None and point is not None:
+            self.circuit.diagnostics.extend(remarks(self.circuit, self._dae_at_rest, nodal, point))
+            self._remarks = list(self.circuit.diagnostics)
+        return found
 
     @cached_property
     def _settled(self) -> dict[str, float]:
         """Initial states by lane, found on the circuit at rest with what ``.ic`` names held."""
-        from netc.lower import lower, started_at
+        from netc.lower import check_given, lower, started_at
         from netc.optimise import optimise
         from netc.runtime.operating_point import operating_point, with_initial
 
@@ -318,6 +336,7 @@ class Compilation:
                 for lane, value in zip(block.lanes, values[0].tolist(), strict=True)
             }
             voltages = _first_row(rest)
+            check_given(self.circuit, voltages)
         currents = {
             lane: known[lane] for b in self._dae_at_rest.states if b.unit != "V" for lane in b.lanes if lane in known
         }

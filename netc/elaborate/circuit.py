@@ -17,7 +17,7 @@ from netc.diagnostics import Diagnostic, Span
 from netc.elaborate.quantities import Measure
 from netc.ir.interpret import evaluate
 from netc.ir.nodes import Expr, Parameter, postorder
-from netc.ir.program import Spread, Timing
+from netc.ir.program import Timing
 
 Value = float | Expr
 """A bound value: a literal of this branch alone, or an expression over shared ``Parameter`` leaves of size 1."""
@@ -90,21 +90,30 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Varied:
-    """The deck's word that a value has a spread: that of ``branch`` (its slot 0), or of ``parameter``."""
-
-    branch: int | None
-    parameter: str | None
-    spread: Spread
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
 class Driven:
     """Feature ``k`` of a data set drives this branch: multiplies its value or replaces its waveform."""
 
     branch: int
     mode: str  # "amplitude" or "waveform"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limited:
+    """A semiconductor of whose voltages the search for an operating point takes care, as SPICE does.
+
+    ``kind`` is its letter, ``nets`` its inner terminals: anode, cathode of D; collector, base, emitter of Q; drain,
+    gate, source of J and with bulk of M.  ``numbers``, in volts where nothing else is said:
+    D: emission voltage, critical voltage, emission voltage of the breakdown, breakdown voltage;
+    Q: sign (1 for npn), thermal voltage, critical voltage;  J: sign, thermal voltage, critical voltage, threshold;
+    M: sign, thermal voltage, critical voltages of source and drain, VTO, flat-band voltage, GAMMA (sqrt V), PHI.
+    ``branches`` are the numbers of its branches, ``off`` whether its line says so.
+    """
+
+    nets: tuple[int, ...]
+    branches: range
+    kind: str
+    numbers: tuple[float, ...]
+    off: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -125,9 +134,9 @@ class Circuit:
     driven: list[Driven] = field(default_factory=list)  # feature order
     outputs: list[int] = field(default_factory=list)  # nets, class order
     trained: list[Trained] = field(default_factory=list)
-    varied: list[Varied] = field(default_factory=list)
     couplings: list[Coupling] = field(default_factory=list)
     internal: dict[int, int] = field(default_factory=dict)  # nets inside of devices, and the net each is behind
+    limited: list[Limited] = field(default_factory=list)  # only where .tran has no uic
     instances: dict[str, list[str]] = field(default_factory=dict)  # subcircuit name -> instance paths
     sources: dict[str, Sequence[str]] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)

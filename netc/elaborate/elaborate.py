@@ -8,7 +8,7 @@ from itertools import islice
 import netc.parse.ast as ast
 from netc.diagnostics import Diagnostics, NetcError, Span
 from netc.elaborate.analysis import read_settings, read_timing
-from netc.elaborate.circuit import Branch, Circuit, Value
+from netc.elaborate.circuit import Branch, Circuit, Limited, Value
 from netc.elaborate.conditionals import settled
 from netc.elaborate.context import Context, close_element, close_match
 from netc.elaborate.couplings import couple
@@ -255,12 +255,15 @@ class _Elaboration:
         if len(self.circuit.branches) - before == len(expansion.parts):
             inner = {self.net(scope, node): self.net(scope, outer) for node, outer in expansion.inner.items()}
             self.circuit.internal.update(inner)
+            if expansion.limited is not None:
+                nets = tuple([self.net(scope, node) for node in expansion.limited[0]])
+                parts = range(before, len(self.circuit.branches))
+                self.circuit.limited.append(Limited(nets, parts, *expansion.limited[1:]))
             found = [(self.branch_numbers[scope.prefix + name], end) for name, end in expansion.terminal]
             self.terminals.add(scope.prefix + item.card.name, found, item.card.span)
 
     def check_value(self, item: Prepared, value: Value) -> None:
-        number = self.context.number(value)
-        if number > 0 or number != number:
+        if (number := self.context.number(value)) > 0 or number != number:
             return
         kind = item.law.kind
         if kind == "R" and number == 0:

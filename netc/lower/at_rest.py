@@ -24,6 +24,7 @@ _INTEGRAL = Law("I", "B", Slot("value", 0), ("",), ("",))
 _DEVICES = frozenset("DJMQ")
 _NOWHERE = Span("", 0)
 _SAME_VOLTAGE = 1e-9  # volts, or relative
+_LEAST = 1e-6  # volts, or relative, by which .ic may differ from what sources and inductors say
 _SHARED = 0.01  # V, by which the start of a charge inside a device may be off without a remark
 
 
@@ -108,6 +109,37 @@ def check_loops(circuit: Circuit, voltages: Mapping[str, float]) -> list[Diagnos
     return list(diagnostics)
 
 
+def check_given(circuit: Circuit, voltages: Mapping[str, float]) -> None:
+    """Refuse a voltage of ``.ic`` that inductors, at the operating point wires, contradict.
+
+    Args:
+        circuit: with a transient analysis that starts from the operating point.
+        voltages: volts by name of net there.
+
+    Raises:
+        NetcError: a source and inductors put a node of ``.ic`` elsewhere; through the latter an unbounded current.
+    """
+    diagnostics = Diagnostics(dict(circuit.sources), [])
+    sources, wires = nx.utils.UnionFind(range(len(circuit.nets))), nx.utils.UnionFind(range(len(circuit.nets)))
+    for branch in circuit.branches:
+        if branch.law.kind in "VL":
+            wires.union(*branch.nets)
+        if branch.law.kind == "V":
+            sources.union(*branch.nets)
+    for net, (value, span) in circuit.initial_voltages.items():
+        name, wanted = circuit.nets[net], circuit.number(value)
+        if wires[net] != wires[0]:
+            wires.union(net, 0)
+        elif sources[net] != sources[0] and abs(voltages[name] - wanted) > _LEAST * (1.0 + abs(wanted)):
+            diagnostics.error(
+                f".ic wants '{name}' at {wanted:g} V, but inductors, wires at the operating point, tie it to "
+                f"{voltages[name]:g} V",
+                span,
+                f"give it {voltages[name]:g} V, leave it out, or start from given values: IC= and uic",
+            )
+    diagnostics.raise_if_failed()
+
+
 def check_rest(circuit: Circuit) -> None:
     """Refuse a circuit whose operating point leaves currents or voltages open.
 
@@ -168,10 +200,10 @@ def at_rest(circuit: Circuit) -> Circuit:
             branches.append(replace(branch, law=_INTEGRAL, values=(branch.initial,), voltages=(), currents=()))
             continue
         branches.append(replace(branch, law=law))
-        if law.kind == "V":
+        if law.kind in "VL":
             fixed.union(*branch.nets)
     for net, (value, span) in circuit.initial_voltages.items():
-        if fixed[net] != fixed[0]:  # a source outranks .ic
+        if fixed[net] != fixed[0]:  # a source outranks .ic, also through an inductor: see check_given
             fixed.union(net, 0)
             branches.append(Branch(f".ic {circuit.nets[net]}", (net, 0), _HELD, (value,), span))
     return replace(

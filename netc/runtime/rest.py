@@ -30,6 +30,10 @@ _RELATIVE, _ABSOLUTE = 1e-9, 1e-12
 _FIRST_TIE, _LAST_TIE = 1.0, 1e-13
 _SLACK, _LEAST_SLACK = 10.0, 1.1
 _FIRST_FRACTION, _LEAST_FRACTION = 0.1, 1e-4
+_NEAR = 1e-2
+"""Distance from where ngspice's method ends, relative, up to which a point counts as the same."""
+_RATES = ("d_", "r_")
+"""How the names of unknowns begin that are rates of change, 0 at rest."""
 _LEFT = 1e-8
 """Residual of a solution, as a share of the terms of its equation."""
 _AMPLIFIED = 1e7
@@ -42,26 +46,44 @@ _CONDITION = 1e-14
 _Point: TypeAlias = tuple[Array, list[Array]]  # variables and exponents
 
 
-def at_rest(program: Program, guess: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]] | None:
+def at_rest(
+    program: Program, guess: Mapping[str, float], start: Mapping[str, float] | None = None
+) -> tuple[dict[str, float], dict[str, float]] | None:
     """Return states and unknowns, and signals, at rest by name; ``None`` where no operating point is found.
 
     Args:
         program: with its algebraic blocks, sources at their value at t = 0.
         guess: values (``.nodeset``) at which states and unknowns are held while a first solution is looked for.
+        start: states, voltages of nets and currents by name, where an operating point is known to be.
     """
     if not program.states and not program.algebraic:
         return None
     rest = _Rest(program)
     if not 0 < rest.system.size <= DENSE:
         return None
-    v = rest.search(guess)
+    v = rest.finish(start) if start else None
+    v = rest.search(guess) if v is None else v
     if v is None:
         return None
     names = signal_names(program)
     signals = rest.system.observer(names)(np.zeros(1), v[None, :])[0]
     if not np.isfinite(signals).all():
         return None
-    return dict(zip(rest.system.names, v.tolist(), strict=True)), dict(zip(names, signals.tolist(), strict=True))
+    rates = _are_rates(rest.system)
+    known = {name: x for name, x, rate in zip(rest.system.names, v.tolist(), rates, strict=True) if not rate}
+    return known, dict(zip(names, signals.tolist(), strict=True))
+
+
+def arranged(system: System, values: Mapping[str, float]) -> Array:
+    """Return the variables ``(size,)`` at rest with these values by name, rates of change and what is missing at 0."""
+    known = np.array([values.get(name, 0.0) for name in system.names])
+    return np.where(_are_rates(system), 0.0, known)
+
+
+def _are_rates(system: System) -> Array:
+    """Which variables are rates of change, ``(size,)``; they may be named like what changes."""
+    found = [isinstance(leaf, Unknown) and leaf.name.startswith(_RATES) for leaf in system.leaves]
+    return np.repeat(np.array(found, dtype=bool), system.sizes)
 
 
 class _Rest:
@@ -101,6 +123,18 @@ class _Rest:
         for node in postorder(root, known=known):
             known[node] = isinstance(node, State | Unknown) or any(known[child] for child in node.children)
         return known[root]
+
+    def finish(self, start: Mapping[str, float]) -> Array | None:
+        """Return the variables at rest, ``(size,)``, near where they are known to be; ``None`` if it is not there."""
+        known = arranged(self.system, start)
+        with np.errstate(all="ignore"):
+            exponents = [np.zeros((1, p.size)) for p in self._places]
+            exponents = self._at(self._arguments, known, exponents, self._levels)
+            found = self._newton(known, _PLAIN, exponents=exponents)
+        if found is None:
+            return None
+        far = np.abs(found[0] - known) > _NEAR * (1.0 + np.abs(known))
+        return None if bool((far & ~_are_rates(self.system)).any()) else found[0]
 
     def search(self, guess: Mapping[str, float]) -> Array | None:
         """Return the variables at rest, ``(size,)``."""

@@ -250,6 +250,8 @@ def _transcapacitance(t: _Transistor) -> None:
 
 def _expand(assembly: Assembly) -> None:
     t = _Transistor(assembly)
+    scale = thermal_voltage(t.kelvin)
+    assembly.limit((t.collector, t.base, t.emitter), t.sign, scale, assembly.critical(scale, t.transport()))
     _direct(t)
     _base_resistance(t)
     _stored(t)

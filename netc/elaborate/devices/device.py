@@ -52,12 +52,14 @@ class Expansion:
     """The branches of one device.
 
     ``inner`` are its own nodes, each with the terminal it is behind, ``terminal`` the
-    branches (name, end) at the first.
+    branches (name, end) at the first, ``limited`` nodes, kind, numbers and
+    ``off`` of a :class:`netc.elaborate.circuit.Limited`.
     """
 
     parts: list[Prepared] = field(default_factory=list)
     inner: dict[str, str] = field(default_factory=dict)
     terminal: list[tuple[str, int]] = field(default_factory=list)
+    limited: tuple[tuple[str, ...], str, tuple[float, ...], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -395,6 +397,18 @@ class Assembly:
     def terminal(self, name: str, end: int = 0) -> None:
         """Say that a branch is at the first terminal of a device with two."""
         self.expansion.terminal.append((name, end))
+
+    def limit(self, nodes: tuple[str, ...], *numbers: Expr | float) -> None:
+        """Say by which numbers the search for an operating point holds this device back, if there is one."""
+        timing = self.context.timing
+        if timing is not None and not timing.uic:
+            found = tuple(x if isinstance(x, float) else self.number(x) for x in numbers)
+            self.expansion.limited = (nodes, self.prepared.card.kind, found, "off" in self.prepared.flags)
+
+    def critical(self, scale: Expr, saturation: Expr) -> float:
+        """Return the voltage at which a junction bends most, V: ``scale`` log(``scale`` / (sqrt(2) ``saturation``))."""
+        volts, amperes = self.number(scale), self.number(saturation)
+        return volts * math.log(volts / (math.sqrt(2.0) * amperes)) if volts > 0 and amperes > 0 else math.inf
 
     def signal(self, label: str, kind: str, template: Expr, form: Form) -> str:
         """Add a derivative (``D``) or an integral (``S``) that others read as a current."""

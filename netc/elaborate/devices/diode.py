@@ -67,6 +67,10 @@ def _expand(assembly: Assembly) -> None:
             result = select(high, div(result, add(1.0, unary("sqrt", div(safe, knee)))), result)
         return result
 
+    emission = mul(model["n"], voltage_scale)
+    breakdown = _breakdown(assembly, saturation, voltage_scale) if assembly.has("bv") else math.inf
+    beyond = mul(model.get("nbv", model["n"]), voltage_scale)
+    assembly.limit(junction, emission, assembly.critical(emission, saturation), beyond, breakdown)
     form = Form()
     direct = current(form)
     direct = add(direct, mul(gmin(assembly, form), form.voltage(*junction)))

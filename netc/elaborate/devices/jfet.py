@@ -59,6 +59,9 @@ def _expand(assembly: Assembly) -> None:
     drain = _behind(assembly, "drain", outer_drain, "rd")
     source = _behind(assembly, "source", outer_source, "rs")
     model, sign = assembly.model, assembly.sign
+    scale = thermal_voltage(assembly.temperatures[0])
+    critical = assembly.critical(scale, mul(model["is"], assembly.area))
+    assembly.limit((drain, gate, source), sign, scale, critical, model["vto"])
     form = Form()
     drain_source = mul(sign, form.voltage(drain, source))
     forward = binary("ge", drain_source, 0.0)

@@ -89,7 +89,7 @@ class _Transistor:
         factor = model["kp"]
         if assembly.has("tox") and not assembly.has("kp"):
             factor = mul(mul(model["uo"], 1e-4), self.oxide)
-        self.phi_nominal, self.gamma = phi, gamma
+        self.phi_nominal, self.gamma, self.threshold = phi, gamma, threshold
         self.phi = potential_at(phi, self.kelvin, self.nominal)
         self._threshold_at(threshold)
         self.beta = div(mul(factor, self.width), self.effective)
@@ -110,6 +110,20 @@ class _Transistor:
             moved = mul(0.5 * self.sign, sub(self.phi, self.phi_nominal))
             built_in = add(add(built_in, shift), moved)
         self.built_in = mul(self.sign, built_in)
+
+    def saturation(self, area: str) -> Expr:
+        """Return the saturation current of the junction with this area, at the transistor's temperature."""
+        model, surface, result = self.model, self._card(area, 0.0), self.model["is"]
+        if self.assembly.number(model["js"]) > 0 and self.assembly.number(surface) > 0:
+            result = mul(model["js"], surface)
+        return saturation_at(result, self.kelvin, self.nominal, Const(1.11), ZERO, ONE)
+
+    def limit(self) -> None:
+        """Say how far the search for an operating point moves this transistor at once."""
+        scale = thermal_voltage(self.kelvin)
+        critical = [self.assembly.critical(scale, self.saturation(area)) for area in ("as", "ad")]
+        numbers = (self.threshold, self.built_in, self.gamma, self.phi)
+        self.assembly.limit((self.drain, self.gate, self.source, self.bulk), self.sign, scale, *critical, *numbers)
 
     def v(self, form: Form, positive: str, negative: str) -> Expr:
         """Return a voltage with the polarity of an n channel."""
@@ -149,12 +163,7 @@ def _channel(t: _Transistor) -> None:
 
 def _bulk_junction(t: _Transistor, node: str, label: str, area: str, rim: str, own: str) -> None:
     assembly, model = t.assembly, t.model
-    saturation = model["is"]
-    surface = t._card(area, 0.0)
-    if assembly.number(model["js"]) > 0 and assembly.number(surface) > 0:
-        saturation = mul(model["js"], surface)
-    gap = Const(1.11)
-    saturation = saturation_at(saturation, t.kelvin, t.nominal, gap, ZERO, ONE)
+    surface, saturation = t._card(area, 0.0), t.saturation(area)
     pins = (t.bulk, node)
     form = Form()
     v = t.v(form, *pins)
@@ -232,6 +241,7 @@ def _expand(assembly: Assembly) -> None:
         )
         assembly.good = False
         return
+    t.limit()
     _channel(t)
     _bulk_junction(t, t.drain, "d", "ad", "pd", "cbd")
     _bulk_junction(t, t.source, "s", "as", "ps", "cbs")
