@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -101,7 +102,6 @@ def command(
     import torch
 
     from netc.measure import evaluate, observed
-    from netc.report import waveforms
     from netc.runtime import automatic
     from netc.runtime.simulate import simulate, step_from_timing, steps_for
     from netc.runtime.stability import engineering, remedy, report, substeps
@@ -138,29 +138,31 @@ def command(
         for line in lines:
             say(f"note: {line}")
     else:
-        stability = limits(compilation, integrator or "euler")
-        parts = substeps(stability, step)
         checks = integrator is None and backend == "auto" and sum(b.size for b in program.states) <= _CHECKED
-        dear = checks and dt is None and _is_dear(program, steps_for(end, step), parts)
+
+        @cache
+        def stability() -> Any:
+            return limits(compilation, integrator or "euler")
+
+        def parts() -> int:
+            return substeps(stability(), step)
 
         def fixed() -> Trajectory:
-            for line in report(stability, step):
+            for line in report(stability(), step):
                 say(f"note: {line}")
-            if 1 < parts <= _MOST_STEPS:
-                say(f"note: each step of {engineering(step, 's')} is taken in {parts} sub-steps")
-            if steps_for(end, step) * parts > _MOST_STEPS:
-                raise NetcError(
-                    f"{steps_for(end, step) * parts:.2g} steps of explicit Euler are too many",
-                    hint="use --integrator auto",
-                )
+            steps = steps_for(end, step) * parts()
+            if 1 < parts() <= _MOST_STEPS:
+                say(f"note: each step of {engineering(step, 's')} is taken in {parts()} sub-steps")
+            if steps > _MOST_STEPS:
+                raise NetcError(f"{steps:.2g} steps of explicit Euler are too many", hint="use --integrator auto")
             return simulate(
-                _circuit(program, backend, getattr(torch, dtype), steps_for(end, step) * parts, disable),
+                _circuit(program, backend, getattr(torch, dtype), steps, disable),
                 dt=step,
                 tstop=end,
                 observe=signals,
-                substeps=parts,
-                chunk=max(1, _ROWS // parts),
-                advice=remedy(stability),
+                substeps=parts(),
+                chunk=max(1, _ROWS // parts()),
+                advice=remedy(stability()),
             )
 
         if checks:
@@ -172,7 +174,8 @@ def command(
                 observe=signals,
                 dtype=getattr(torch, dtype),
                 keep=dt is not None,
-                dear=steps_for(end, step) * parts if dear else 0,
+                parts=parts,
+                operations=_operations(program),
             )
             for line in lines:
                 say(f"note: {line}")
@@ -194,6 +197,8 @@ def command(
     elif plot is None:
         _write(sys.stdout, result.times.tolist(), result.names, result.values[:, 0])
     if plot is not None:
+        from netc.report import waveforms
+
         waveforms(result.times, {name: result.signal(name) for name in result.names}, plot, title=program.title)
         say(f"wrote {plot}")
     for found in measured:
@@ -211,28 +216,23 @@ def _is_still(result: Trajectory, states: int) -> bool:
     return bool((high - low <= _STILL * high.abs().clamp(min=1e-3)).all())
 
 
-def _is_dear(program: Program, rows: int, parts: int) -> bool:
-    """Whether steps of explicit Euler take so long that a solution by variable steps is better tried first."""
+def _operations(program: Program) -> int:
+    """Return how many operations of PyTorch a step takes; Newton's method takes those inside it again and again."""
     from netc.ir.nodes import postorder
     from netc.runtime.operating_point import iterates
 
-    newton = iterates(program)
-    if parts == 1 and not newton:
-        return False
-    operations = sum(1 for _ in postorder(*(state.derivative for state in program.states)))
-    return operations * rows * parts * (_ITERATIONS if newton else 1) >= _OPERATIONS
+    count = sum(1 for _ in postorder(*(state.derivative for state in program.states)))
+    return count * (_ITERATIONS if iterates(program) else 1)
 
 
 def _circuit(program: Program, backend: str, dtype: Any, steps: int, disable: tuple[str, ...]) -> Any:
     """Return what runs the program: the emitted module, or a kernel with its values."""
-    from netc.ir.nodes import postorder
     from netc.kernels import PASSES
     from netc.kernels.circuit import KernelCircuit, kernel_for
     from netc.runtime.load import instantiate
 
     module = instantiate(program, dtype)
-    operations = sum(1 for _ in postorder(*(state.derivative for state in program.states)))
-    if backend == "auto" and operations * steps < _OPERATIONS:
+    if backend == "auto" and _operations(program) * steps < _OPERATIONS:
         return module
     left_out = [name for name in disable if name in dict(PASSES)]
     kernel = kernel_for(backend, program, dtype, notify=lambda line: say(f"note: {line}"), disable=left_out)

@@ -20,6 +20,9 @@ _COUNTABLE = 1_000_000_000
 PATIENCE = 60.0  # s
 """Most processor time for a solution that only checks another."""
 
+DEAR = 500_000
+"""Operations of explicit Euler, about two seconds in PyTorch, from which variable steps alone are taken."""
+
 RIGHT = 5e-3
 """Error of explicit Euler up to which it stands: half of what a result may be off, for the other has an error too."""
 
@@ -72,14 +75,14 @@ def checked(
     observe: tuple[str, ...],
     dtype: torch.dtype,
     keep: bool,
-    dear: int = 0,
+    parts: Callable[[], int],
+    operations: int,
 ) -> tuple[Trajectory, tuple[str, ...]]:
     """Return the result of explicit Euler where it is right, else that of variable steps, and what to say of it.
 
     Right is a root mean square difference from the solution with variable steps of at most :data:`RIGHT` of a
-    signal's range.  Where that solution is not to be had in
-    :data:`PATIENCE` seconds, the result of Euler stands with a remark.  Where Euler is dear, that solution comes
-    first, and Euler only if there is none.
+    signal's range.  Where that solution is not to be had in :data:`PATIENCE` seconds, the result of Euler stands with
+    a remark.  Where Euler would take more than :data:`DEAR` operations, it is not even tried if there is that solution.
 
     Args:
         euler: runs explicit Euler.
@@ -89,23 +92,40 @@ def checked(
         observe: names of signals.
         dtype: of the result.
         keep: whether the result of Euler stands, with a remark, however far it is off.
-        dear: how many steps of Euler would take much longer than variable steps do; 0 where they would not.
+        parts: gives the number of sub-steps that Euler takes for a row.
+        operations: of a step of Euler.
 
     Raises:
         NetcError: where Euler diverges, and variable steps do not do it either.
     """
-    times = np.arange(steps_for(tstop, dt) + 1, dtype=np.float64) * dt
+    rows = steps_for(tstop, dt)
+    times = np.arange(rows + 1, dtype=np.float64) * dt
 
-    def variable(seconds: float = PATIENCE) -> Trajectory:
-        solved = transient.solve(system(), times, observe, seconds=seconds)
+    def variable(seconds: float = PATIENCE) -> transient.Solution:
+        return transient.solve(system(), times, observe, seconds=seconds)
+
+    def dear(steps: int) -> bool:
+        return operations * steps >= DEAR
+
+    def trajectory(solved: transient.Solution) -> Trajectory:
         return Trajectory(times, observe, torch.as_tensor(solved.values[:, None, :]).to(dtype))
 
+    solved: transient.Solution | None = None
     unsolved: NetcError | None = None
-    if dear and not keep:
+    if not keep:
         try:
-            many = f"{dear:,}" if dear < _COUNTABLE else f"more than {_COUNTABLE:,}"
-            line = f"explicit Euler would need {many} steps, so --integrator auto takes them"
-            return variable(math.inf), (f"{line}; --integrator euler keeps to Euler",)
+            try:
+                solved = variable()
+                steps = rows * max(1, math.ceil(dt * solved.fastest / 2))
+            except transient.OutOfTime:
+                steps = rows * parts()
+                if not dear(steps):
+                    raise
+                solved = variable(math.inf)
+            if dear(steps):
+                many = f"{steps:,}" if steps < _COUNTABLE else f"more than {_COUNTABLE:,}"
+                line = f"explicit Euler would need {many} steps, so --integrator auto takes them"
+                return trajectory(solved), (f"{line}; --integrator euler keeps to Euler",)
         except NetcError as error:
             unsolved = error
     failure: NetcError | None = None
@@ -118,7 +138,7 @@ def checked(
     try:
         if unsolved is not None:
             raise unsolved
-        better = variable()
+        better = trajectory(solved or variable())
     except NetcError as error:
         if failure is not None:
             raise failure from None

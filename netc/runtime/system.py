@@ -115,6 +115,15 @@ class System:
             return values, result
         return values, sparse.csc_matrix((entries, (rows, columns)), shape=(self.size, self.size))
 
+    def dense(self, time: float, v: Array) -> Array:
+        """Return ``dF/dv`` at one point ``(size,)`` as an array, however large."""
+        if self.native is None:
+            found = self.jacobian(time, v)
+            return np.asarray(found if isinstance(found, np.ndarray) else found.toarray())
+        result = np.zeros((self.size, self.size))
+        result[self.native.rows, self.native.columns] = self.native.linearised(time, v)[1]
+        return result
+
     def jacobians(self, times: Array, v: Array) -> Array:
         """Return ``dF/dv`` at several points, ``(batch, size, size)``, for times ``(batch,)`` and ``(batch, size)``."""
         rows, columns, group_of, evaluator = self._linear

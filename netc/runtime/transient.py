@@ -22,7 +22,7 @@ from netc.runtime.breakpoints import breakpoints
 from netc.runtime.method import ROUNDING, SETTLING
 from netc.runtime.native import INCONSISTENT, STUCK, Native
 from netc.runtime.radau import Radau, Stuck, worst
-from netc.runtime.system import Factors, Observer, System, shifted
+from netc.runtime.system import DENSE, Factors, Observer, System, shifted
 
 LARGEST = 5000
 """Most states and algebraic unknowns together."""
@@ -42,6 +42,8 @@ _MOST_STEPS = 400_000
 _LEAST_STEPS = 50  # of the whole run, as in SPICE
 _FIRST = 1e-3  # share of a stretch
 _PROBE = 20
+_SAMPLES = 24  # points of a run at which eigenvalues are looked at
+_MOST_WORK = 100_000_000  # of all samples, in cubes of the number of variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Solution:
     """Signals ``(rows, names)`` at ``times`` ``(rows,)`` seconds.
 
     ``error`` is the estimated error of the worst signal, root mean square over its range; ``steps`` and ``edges``
-    count what it took.
+    count what it took; ``fastest`` is the largest eigenvalue met along the way, in 1/s.
     """
 
     times: Array
@@ -58,6 +60,11 @@ class Solution:
     error: float
     steps: int
     edges: int
+    fastest: float
+
+
+class OutOfTime(NetcError):
+    """The processor time allowed is used up."""
 
 
 def solve(
@@ -102,8 +109,8 @@ def solve(
     largest = np.array([_SLIGHT.get(unit, 0.0) for unit in system.units])
     for tolerance in _TOLERANCES:
         try:
-            fine, steps, reached = _run(system, observer, times, edges, start, tolerance, until, largest)
-            largest = _FLOOR * reached
+            found, steps, reached = _run(system, observer, times, edges, start, tolerance, until, largest)
+            fine, largest = found.values, _FLOOR * reached
         except Stuck as stuck:
             problem = stuck
             coarse = None
@@ -122,7 +129,7 @@ def solve(
             f"{_TOLERANCES[-1]:g}: this circuit is too sensitive to be followed for {tstop:g} s",
             hint="simulate a shorter time with --tstop, or choose a step and an integrator by name",
         )
-    return Solution(times, tuple(observe), fine, error, steps, len(edges))
+    return Solution(times, tuple(observe), fine, error, steps, len(edges), _fastest(system, found.samples))
 
 
 def difference(a: Array, b: Array) -> float:
@@ -144,7 +151,7 @@ def _run(
     tolerance: float,
     until: float,
     largest: Array,
-) -> tuple[Array, int, Array]:
+) -> tuple[_Table, int, Array]:
     """Return rows of signals, the number of steps and the largest value of each variable.
 
     ``largest`` is what counts as the least such value while the steps are chosen.
@@ -153,7 +160,7 @@ def _run(
     most_steps = _MOST_STEPS + 20 * len(edges)
     tstop = float(edges[-1])
     longest = tstop / _LEAST_STEPS
-    rows = np.empty((len(times), len(observer)))
+    rows = _Table(observer, times)
     if system.native is not None:
         system.native.begin(
             start,
@@ -166,69 +173,89 @@ def _run(
             first=_FIRST,
             longest=longest,
         )
-        steps, reached = _run_native(system, system.native, observer, times, rows, until)
+        steps, reached = _run_native(system, system.native, rows, until)
     else:
         solver = Radau(system, tolerance, absolute, most_steps=most_steps, largest=largest)
-        _run_numpy(system, solver, observer, times, edges, start, rows, until, longest)
+        _run_numpy(system, solver, edges, start, rows, until, longest)
         steps, reached = solver.steps, solver.largest
-    if not np.isfinite(rows).all():
+    if not np.isfinite(rows.values).all():
         raise Stuck(tstop, np.zeros(0, dtype=np.int64))
     return rows, steps, reached
 
 
-def _run_native(
-    system: System, solver: Native, observer: Observer, times: Array, rows: Array, until: float
-) -> tuple[int, Array]:
+class _Table:
+    """Rows of signals as they come in, and some of the points they are the signals of."""
+
+    def __init__(self, observer: Observer, times: Array) -> None:
+        self.times = times
+        self.values = np.empty((len(times), len(observer)))
+        self.samples: list[tuple[float, Array]] = []
+        self.row = 0
+        self._observer = observer
+        self._sampled = np.unique(np.linspace(0, len(times) - 1, _SAMPLES).astype(np.int64))
+
+    def add(self, v: Array) -> None:
+        """Take the variables ``(rows, size)`` of the next rows."""
+        end = self.row + len(v)
+        self.values[self.row : end] = self._observer(self.times[self.row : end], v)
+        for k in self._sampled[(self._sampled >= self.row) & (self._sampled < end)].tolist():
+            self.samples.append((float(self.times[k]), v[k - self.row].copy()))
+        self.row = end
+
+
+def _run_native(system: System, solver: Native, rows: _Table, until: float) -> tuple[int, Array]:
     """Fill ``rows``; return the number of steps, and the largest value of each variable."""
-    row = 0
     for status, found in solver.advance():
         if len(found):
-            rows[row : row + len(found)] = observer(times[row : row + len(found)], found)
-            row += len(found)
-        if status == INCONSISTENT:
-            time, _, v, _, _ = solver.state()
-            solver.set(consistent(system, v, time))
+            rows.add(found)
         time, steps, v, slope, largest = solver.state()
+        if status == INCONSISTENT:
+            solver.set(consistent(system, v, time))
         if status == STUCK:
             raise Stuck(time, worst(slope, largest))
-        _in_time(until, time, float(times[-1]))
+        _in_time(until, time, float(rows.times[-1]))
     return steps, largest
 
 
 def _run_numpy(
-    system: System,
-    solver: Radau,
-    observer: Observer,
-    times: Array,
-    edges: Array,
-    start: Array,
-    rows: Array,
-    until: float,
-    longest: float,
+    system: System, solver: Radau, edges: Array, start: Array, rows: _Table, until: float, longest: float
 ) -> None:
     """Fill ``rows``."""
-    v, row = start, 0
+    v, times = start, rows.times
     for a, b in pairwise(edges.tolist()):
         inside = a + min(1e-9 * (b - a), 4 * np.spacing(b) + 1e-12 * (b - a))
         v = consistent(system, v, inside)
-        while row < len(times) and times[row] <= a:
-            rows[row] = observer(times[row : row + 1], v[None, :])[0]
-            row += 1
+        while rows.row < len(times) and times[rows.row] <= a:
+            rows.add(v[None, :])
         for step in solver.stretch(a, b, v, _FIRST * (b - a), longest):
             _in_time(until, step.end, float(times[-1]))
             end = int(np.searchsorted(times, step.end * (1 + 1e-12), side="right"))
-            if end > row:
-                here = times[row:end]
-                rows[row:end] = observer(here, step.at(np.minimum(here, step.end)))
-                row = end
+            if end > rows.row:
+                rows.add(step.at(np.minimum(times[rows.row : end], step.end)))
             v = step.after
-    if row < len(times):
-        rows[row:] = observer(times[row:], np.repeat(v[None, :], len(times) - row, axis=0))
+    if rows.row < len(times):
+        rows.add(np.repeat(v[None, :], len(times) - rows.row, axis=0))
+
+
+def _fastest(system: System, samples: Sequence[tuple[float, Array]]) -> float:
+    """Return the largest eigenvalue of the states, 1/s, in absolute value, of those at some points of a run."""
+    n, found = system.states, 0.0
+    if not n or system.size > DENSE:
+        return 0.0
+    for time, v in samples[:: 1 + len(samples) * system.size**3 // _MOST_WORK]:
+        jacobian = system.dense(time, v)
+        try:
+            between = np.linalg.solve(jacobian[n:, n:], jacobian[n:, :n])
+            values = np.linalg.eigvals(jacobian[:n, :n] - jacobian[:n, n:] @ between)
+        except np.linalg.LinAlgError:
+            continue
+        found = max(found, float(np.max(np.abs(values))))
+    return found
 
 
 def _in_time(until: float, time: float, tstop: float) -> None:
     if process_time() > until:
-        raise NetcError(f"a solution to an error takes too long: it is at {time:g} s of {tstop:g} s")
+        raise OutOfTime(f"a solution to an error takes too long: it is at {time:g} s of {tstop:g} s")
 
 
 def consistent(system: System, v: Array, time: float) -> Array:
