@@ -17,7 +17,7 @@ from netc.diagnostics import Diagnostic, Span
 from netc.elaborate.quantities import Measure
 from netc.ir.interpret import evaluate
 from netc.ir.nodes import Expr, Parameter, postorder
-from netc.ir.program import Timing
+from netc.ir.program import Spread, Timing
 
 Value = float | Expr
 """A bound value: a literal of this branch alone, or an expression over shared ``Parameter`` leaves of size 1."""
@@ -90,6 +90,16 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
+class Varied:
+    """The deck's word that a value has a spread: that of ``branch`` (its slot 0), or of ``parameter``."""
+
+    branch: int | None
+    parameter: str | None
+    spread: Spread
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Driven:
     """Feature ``k`` of a data set drives this branch: multiplies its value or replaces its waveform."""
 
@@ -134,6 +144,7 @@ class Circuit:
     driven: list[Driven] = field(default_factory=list)  # feature order
     outputs: list[int] = field(default_factory=list)  # nets, class order
     trained: list[Trained] = field(default_factory=list)
+    varied: list[Varied] = field(default_factory=list)
     couplings: list[Coupling] = field(default_factory=list)
     internal: dict[int, int] = field(default_factory=dict)  # nets inside of devices, and the net each is behind
     limited: list[Limited] = field(default_factory=list)  # only where .tran has no uic
