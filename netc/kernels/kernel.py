@@ -145,10 +145,12 @@ class Kernel:
         dt: float,
         logit_scale: float,
         watch: Callable[[Tensor], None] | None = None,
+        hold: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """Return :meth:`loss` and, without gradients, the mean log-probabilities ``(batch, classes)``.
 
         ``watch`` is given each value ``(batch, lanes)`` that inputs drive and gradients flow to, to hook on to.
+        ``hold`` promises that waveforms change only every so many steps, which makes their products cheaper.
         """
         loop = self._loops.get("sampled")
         if loop is None or loop.outputs is None:
@@ -159,7 +161,7 @@ class Kernel:
         if repeat is not None and labels.shape == inputs.shape[:1]:
             given = torch.as_tensor(inputs, dtype=self.dtype)
             return RepeatedLoss.apply(repeat, given, labels, logit_scale, *repeat.positions())  # type: ignore[no-untyped-call,no-any-return]  # torch's
-        outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library)
+        outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library, hold)
         classes = loop.outputs.size
         if labels.shape != (outside.batch,) or bool(((labels < 0) | (labels >= classes)).any()):
             raise ValueError(f"labels must be {outside.batch} numbers from 0 to {classes - 1}")
@@ -212,14 +214,16 @@ class Kernel:
         logits = self._stages.signals([outputs], outside, {h: x.unsqueeze(1) for h, x in histories.items()} | rows)[0]
         return from_outputs(logits, labels, logit_scale)
 
-    def log_probabilities(self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float) -> Tensor:
+    def log_probabilities(
+        self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float, hold: int = 1
+    ) -> Tensor:
         """Return the mean log-probabilities ``(batch, classes)`` without gradients; nothing over time is stored."""
         with torch.no_grad():
             labels = torch.zeros(1 if inputs is None else torch.as_tensor(inputs).shape[-2], dtype=torch.int64)
-            return self.classify(module, inputs, labels, steps, dt, logit_scale)[1]
+            return self.classify(module, inputs, labels, steps, dt, logit_scale, hold=hold)[1]
 
     def tally(
-        self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float
+        self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float, hold: int = 1
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return :meth:`log_probabilities` and, by name, the states at the end ``(batch, lanes)``.
 
@@ -232,7 +236,7 @@ class Kernel:
         if loop is None or loop.outputs is None:
             raise Unsupported("its outputs do not depend on its inputs")
         with torch.no_grad():
-            outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library)
+            outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library, hold)
             histories, _ = self._common(outside, {})
             variant, reads = self._reads("sampled", outside, histories, loss=True)
             found, ends = scored(variant.loops["sampled"], reads, outside.batch, outside.steps, logit_scale)

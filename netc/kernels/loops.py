@@ -32,6 +32,7 @@ from netc.ir.nodes import (
     Unary,
     Unknown,
     postorder,
+    substitute,
 )
 from netc.kernels import checkpoints
 from netc.kernels.affine import AffineForms, collapse
@@ -89,7 +90,8 @@ class Loop:
     """One time loop: ``states[n + 1] = updates(states[n], ...)``.
 
     ``reads`` are the values from outside, by rate; ``outputs`` the logits of the loss before scaling, ``None``
-    where the loss does not read this loop.  All are expressions; a kernel is handed their values.
+    where the loss does not read this loop.  All are expressions; a kernel is handed their values.  ``products`` are
+    those of ``driven`` that are no inputs but matrices times inputs, multiplied for all steps at once.
     """
 
     rates: LoopRates
@@ -103,6 +105,7 @@ class Loop:
     samples: list[Expr] = field(default_factory=list)
     times: list[Expr] = field(default_factory=list)
     driven: list[Expr] = field(default_factory=list)
+    products: dict[Expr, Expr] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
 
     def rate_of(self, expr: Expr) -> Rate:
@@ -145,11 +148,16 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
     if "factoring" in passes:
         roots = improved(roots, lambda given: factored(given, rates.fixed), rates.fixed)
         roots = regrouped(roots, rates.fixed)
+    products: dict[Expr, Expr] = {}
+    if "driven_products" in passes and waveforms:
+        roots, products = _driven_products(roots, waveforms, rates)
+        rates = LoopRates(states, [*waveforms, *(e for e in products if isinstance(e, Input))])
     ends = len(states) + len(terms)
     logits = roots[-1] if len(roots) > ends else None
     loop = Loop(
         rates, states, tuple(numbers), tuple(roots[: len(states)]), logits, passes, tuple(roots[len(states) : ends])
     )
+    loop.products |= products
     for expr in frontier(roots, rates.moves):
         rate = rates(expr)
         if rate is Rate.STEP:
@@ -161,6 +169,23 @@ def _loop(plan: Schedule, numbers: Sequence[int], passes: frozenset[str]) -> Loo
         moving = [node for node in postorder(*roots) if rates.moves(node)]
         loop.groups = groups(moving, AffineForms(rates.fixed), rates.fixed, rates.moves)
     return loop
+
+
+def _driven_products(
+    roots: Sequence[Expr], waveforms: Sequence[Input], rates: LoopRates
+) -> tuple[list[Expr], dict[Expr, Expr]]:
+    """Return roots that read matrices times waveforms as if those were inputs, and what each of these stands for."""
+    given = set(waveforms)
+    found: dict[Expr, Expr] = {}
+    known: dict[Expr, Expr] = {}
+    for node in postorder(*roots):
+        if not (isinstance(node, MatVec) and rates.fixed(node.matrix) and rates.moves(node.x)):
+            continue
+        if all(leaf in given or rates.fixed(leaf) for leaf in frontier([node.x], rates.moves)):
+            known[node] = Input(f"inputs times matrix {len(found)}", node.size)
+            found[known[node]] = node
+    done: dict[Expr, Expr] = {}
+    return [substitute(root, known.get, done) for root in roots], found
 
 
 def _stepped(state: State, slope: Expr) -> Expr:

@@ -15,6 +15,7 @@ PASSES: tuple[tuple[str, str], ...] = (
     ("fission", "a time loop is split by strongly connected components into layers that run one after the other"),
     ("loss_fusion", "the loss and its derivative are computed inside the time loop"),
     ("checkpoints", "states are stored every so many steps and recomputed between, as an estimate of memory says"),
+    ("driven_products", "matrices times whole waveforms are multiplied for all steps at once, before the time loop"),
     ("weights", "large arrays of trained values are prepared in one pass, and their gradients in another"),
 )
 """Names and what they do, in order."""

@@ -35,7 +35,7 @@ class Outside:
 
     ``prepared`` are fixed values in float64 (large ones in the kernel's type), ``rounded`` the same in the kernel's
     type; ``waves`` waveforms ``(steps + 1, lanes)`` that do not follow from states; ``spread`` how far exponents
-    that may share an exponential lie apart.
+    that may share an exponential lie apart; ``hold`` over how many steps a row of ``inputs`` stays the same.
     """
 
     steps: int
@@ -46,6 +46,7 @@ class Outside:
     inputs: Values
     start: tuple[Tensor, ...] | None
     spread: float
+    hold: int = 1
 
 
 class Stages:
@@ -74,6 +75,7 @@ class Stages:
         first_step: int,
         state: Sequence[Tensor] | None,
         library: ctypes.CDLL,
+        hold: int = 1,
     ) -> Outside:
         """Return the values of a call; see :meth:`netc.kernels.kernel.Kernel.run`.
 
@@ -94,7 +96,7 @@ class Stages:
         found = self._waves(prepared | {Time(): time}, torch.float64)
         waves = {e: self._round(e, w) for e, w in zip(self.wave_roots, found, strict=True)}
         rounded = {e: self._round(e, prepared[e]) for e in self.fixed_roots}
-        return Outside(steps, batch, prepared, rounded, waves, given, tuple(state) if state else None, spread)
+        return Outside(steps, batch, prepared, rounded, waves, given, tuple(state) if state else None, spread, hold)
 
     def reads(self, name: str, outside: Outside, histories: Mapping[Expr, Tensor]) -> Reads:
         """Return what a loop reads; ``histories`` are states ``(steps + 1, lanes)`` of the loop before."""
@@ -111,9 +113,17 @@ class Stages:
             [],
             [x.expand(batch, e.size).contiguous() for e, x in samples],
             [self._flat(e, x, (outside.steps + 1, e.size)) for e, x in times],
-            [outside.inputs[e].contiguous() for e in loop.driven],
+            self._driven(loop, outside),
             self._start(name, outside, known, batch),
         )
+
+    def _driven(self, loop: Loop, outside: Outside) -> list[Tensor]:
+        rows = {e: u[:: outside.hold] for e, u in outside.inputs.items()}
+        found = dict(zip(loop.products, self.evaluate([*loop.products.values()], outside.rounded | rows), strict=True))
+        return [
+            (found[e].repeat_interleave(outside.hold, 0) if e in found else outside.inputs[e]).contiguous()
+            for e in loop.driven
+        ]
 
     def more(self, roots: Sequence[Expr], outside: Outside) -> list[Tensor]:
         """Return further fixed values, without gradients."""
@@ -147,7 +157,8 @@ class Stages:
     @cached_property
     def _everything(self) -> list[Expr]:
         reads = [e for loop in self._loops.values() for e in loop.reads if not isinstance(e, State)]
-        return [*self.plan.initials, *self.plan.observed, *reads]
+        products = [e for loop in self._loops.values() for e in loop.products.values()]
+        return [*self.plan.initials, *self.plan.observed, *reads, *products]
 
     @cached_property
     def wave_roots(self) -> list[Expr]:

@@ -150,6 +150,7 @@ class KernelEngine:
     logit_scale: float
     build: Callable[[Program], Kernel | None]  # a kernel of a program that counts beside the circuit
     clip_sample: float | None = None
+    hold: int = 1  # steps that a frame lasts
     weighed: Kernel | None = None  # with penalties, to learn by
     name: str = "cpp"
     _counting: tuple[tuple[tuple[str, ...], float], Counter | None, Kernel | None] | None = None
@@ -159,9 +160,9 @@ class KernelEngine:
         watch = self._clip if self.clip_sample is not None else None
         count, dt = length(samples, self.steps.count), self.steps.dt
         if weights is None or self.weighed is None:
-            return self.kernel.classify(self.module, samples, labels, count, dt, self.logit_scale, watch)
+            return self.kernel.classify(self.module, samples, labels, count, dt, self.logit_scale, watch, self.hold)
         given = torch.cat([samples, weights], dim=1)
-        return self.weighed.classify(self.module, given, labels, count, dt, self.logit_scale, watch)
+        return self.weighed.classify(self.module, given, labels, count, dt, self.logit_scale, watch, self.hold)
 
     def _clip(self, value: Tensor) -> None:
         """Have the gradient of each sample by what its inputs drive clipped."""
@@ -177,7 +178,7 @@ class KernelEngine:
     def scores(self, samples: Tensor) -> Tensor:
         """See :class:`Engine`."""
         count = length(samples, self.steps.count)
-        return self.kernel.log_probabilities(self.module, samples, count, self.steps.dt, self.logit_scale)
+        return self.kernel.log_probabilities(self.module, samples, count, self.steps.dt, self.logit_scale, self.hold)
 
     def tally(self, samples: Tensor, nodes: Sequence[str], threshold: float) -> tuple[Tensor, Counts]:
         """See :class:`Engine`; counted beside the circuit where the nodes are states."""
@@ -192,7 +193,7 @@ class KernelEngine:
                 _Running(self.kernel, self.module), self.steps, samples, nodes, threshold
             )
         count = length(samples, self.steps.count)
-        scores, finals = kernel.tally(self.module, samples, count, self.steps.dt, self.logit_scale)
+        scores, finals = kernel.tally(self.module, samples, count, self.steps.dt, self.logit_scale, self.hold)
         return scores, counter.counts(finals)
 
 
@@ -238,11 +239,13 @@ def choose(
     notify: Callable[[str], None],
     samples: int = 0,
     penalties: Penalties | None = None,
+    hold: int = 1,
 ) -> KernelEngine | TorchEngine:
     """Return the engine ``options.backend`` asks for; ``auto`` takes the kernel where there can be one.
 
     The emitted module is compiled by ``torch.compile`` where training on ``samples`` samples an epoch is far longer
-    than compiling.  That hangs on the options alone, so that a resumed run takes the same way.
+    than compiling.  That hangs on the options alone, so that a resumed run takes the same way.  ``hold`` is over how
+    many steps a frame of what drives the circuit lasts.
 
     Raises:
         NetcError: ``cpp`` was asked for and there can be no kernel.
@@ -261,7 +264,7 @@ def choose(
         def counting(extended: Program) -> Kernel | None:
             return build(extended, options.torch_dtype, notify=notify, disable=options.kernel_passes, gradients=False)
 
-        engine = KernelEngine(module, kernel, steps, options.logit_scale, counting, options.clip_sample)
+        engine = KernelEngine(module, kernel, steps, options.logit_scale, counting, options.clip_sample, hold)
         if penalties is not None and penalties.terms:
             if "loss_fusion" in options.kernel_passes:
                 raise NetcError("penalties are part of the fused loss", hint="leave loss_fusion on, or --backend torch")

@@ -21,7 +21,7 @@ from netc.training import checkpoint, memory, timing
 from netc.training.activity import hidden_mean
 from netc.training.contract import CircuitModule, Compilation, check_runnable, check_trainable, membranes
 from netc.training.engines import TorchEngine, choose
-from netc.training.inputs import check_kind
+from netc.training.inputs import check_kind, steps_a_frame
 from netc.training.interruption import StopRequest, TrainingInterrupted
 from netc.training.options import FREE_ON_RESUME, TrainingOptions
 from netc.training.parallel import Workers, restarted
@@ -203,7 +203,8 @@ def _session(
         with_more: Any = instantiate(emit_torch(found.observed), options.torch_dtype)  # what penalties read, besides
         module = with_more
         module.to(torch.device(options.device))
-    engine = choose(program, module, options, steps, notify, len(dataset.train_y), found)
+    hold = steps_a_frame(steps.count, dataset)
+    engine = choose(program, module, options, steps, notify, len(dataset.train_y), found, hold)
     variation = None
     if options.devices.acts(program):
         each = math.ceil(options.batch / options.draws_per_batch)
