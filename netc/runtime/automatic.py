@@ -141,7 +141,7 @@ def checked(
         better = trajectory(solved or variable())
     except NetcError as error:
         if failure is not None:
-            raise failure from None
+            raise (failure if isinstance(error, transient.OutOfTime) else error) from None
         return result, (f"the error of explicit Euler is not known: {error.diagnostics[0].message}",)
     if failure is not None:
         why = failure.diagnostics[0].message

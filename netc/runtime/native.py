@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -59,7 +60,7 @@ class _Run(ctypes.Structure):
 
 
 class _Report(ctypes.Structure):
-    _fields_ = (("time", _REAL), ("steps", _INTEGER), ("row", _INTEGER))
+    _fields_ = (("time", _REAL), ("steps", _INTEGER), ("left", _INTEGER))
 
 
 @cache
@@ -131,6 +132,18 @@ def native(
     except Unsupported:
         return None
     return Native(solver, rates, both, rows, columns, sum(leaf.size for leaf in leaves), states, linear)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run is: the time, steps taken and attempts left, variables, their rates, the largest each has been."""
+
+    time: float
+    steps: int
+    left: int
+    v: Array
+    slope: Array
+    largest: Array
 
 
 class Native:
@@ -222,12 +235,12 @@ class Native:
         v = np.ascontiguousarray(v, dtype=np.float64)
         self._solver.netc_set(self._handle, _at(v))
 
-    def state(self) -> tuple[float, int, Array, Array, Array]:
-        """Return the time, the number of steps, the variables, their rates, and the largest each has been."""
+    def state(self) -> State:
+        """Return where the run is."""
         v, slope, largest = np.empty(self.size), np.empty(self.size), np.empty(self.size)
         report = _Report()
         self._solver.netc_get(self._handle, _at(v), _at(slope), _at(largest), ctypes.byref(report))
-        return report.time, report.steps, v, slope, largest
+        return State(report.time, report.steps, report.left, v, slope, largest)
 
 
 def _at(array: Array) -> int:

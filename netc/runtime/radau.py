@@ -43,10 +43,10 @@ _SMALL = 60
 
 
 class Stuck(Exception):
-    """No step is short enough: at ``time``, where the variables numbered ``worst`` resist."""
+    """No step is short enough: at ``time``, where the variables numbered ``worst`` resist; or there are too many."""
 
-    def __init__(self, time: float, worst: Array) -> None:
-        self.time, self.worst = time, worst
+    def __init__(self, time: float, worst: Array, *, too_many: bool = False) -> None:
+        self.time, self.worst, self.too_many = time, worst, too_many
         super().__init__("the step became too short")
 
 
@@ -111,7 +111,7 @@ class Radau:
                 or self._left <= 0
                 or not np.isfinite(jacobian.data if not isinstance(jacobian, np.ndarray) else jacobian).all()
             ):
-                raise Stuck(time, worst(slope, self._largest))
+                raise Stuck(time, worst(slope, self._largest), too_many=self._left <= 0)
             self._left -= 1
             if factors is None or factored != h:
                 try:

@@ -38,7 +38,7 @@ _SLIGHT = {"V": 1e-2, "A": 1e-5}
 """What is small in the first run, of which no more is wanted than how large signals become."""
 _FLOOR = 0.01
 """Share of the largest value in the run before below which a signal is small in the next."""
-_MOST_STEPS = 400_000
+_MOST_STEPS = 2_000_000
 _LEAST_STEPS = 50  # of the whole run, as in SPICE
 _FIRST = 1e-3  # share of a stretch
 _PROBE = 20
@@ -114,6 +114,8 @@ def solve(
         except Stuck as stuck:
             problem = stuck
             coarse = None
+            if stuck.too_many:  # a tighter tolerance takes more of them
+                break
             continue
         if coarse is not None:
             error = difference(fine, coarse)
@@ -208,13 +210,13 @@ def _run_native(system: System, solver: Native, rows: _Table, until: float) -> t
     for status, found in solver.advance():
         if len(found):
             rows.add(found)
-        time, steps, v, slope, largest = solver.state()
+        now = solver.state()
         if status == INCONSISTENT:
-            solver.set(consistent(system, v, time))
+            solver.set(consistent(system, now.v, now.time))
         if status == STUCK:
-            raise Stuck(time, worst(slope, largest))
-        _in_time(until, time, float(rows.times[-1]))
-    return steps, largest
+            raise Stuck(now.time, worst(now.slope, now.largest), too_many=now.left <= 0)
+        _in_time(until, now.time, float(rows.times[-1]))
+    return now.steps, now.largest
 
 
 def _run_numpy(
@@ -382,6 +384,11 @@ def on_grid(
 
 def _unsolved(system: System, stuck: Stuck) -> NetcError:
     where = f" near {_named(system, stuck.worst)}" if len(stuck.worst) else ""
+    if stuck.too_many:
+        return NetcError(
+            f"more than {_MOST_STEPS:,} steps are needed, the last at t = {stuck.time:g} s{where}",
+            hint="simulate a shorter time with --tstop, damp what rings there, or choose an integrator by name",
+        )
     return NetcError(
         f"no step is short enough at t = {stuck.time:g} s{where}: the solution jumps, or grows without bound",
         hint="look for a source that jumps with a voltage it changes itself, or choose an integrator by name",

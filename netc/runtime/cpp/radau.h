@@ -14,7 +14,7 @@ struct Run {
 
 struct Report {
     double time;
-    int64_t steps, row;
+    int64_t steps, left;
 };
 
 enum Status { DONE, FULL, PAUSED, STUCK, INCONSISTENT };
@@ -73,7 +73,7 @@ public:
         std::copy(largest_.begin(), largest_.end(), largest);
         report->time = time_;
         report->steps = steps_;
-        report->row = row_;
+        report->left = left_;
     }
 
     void rates(double time, const double* v, double* to) {
