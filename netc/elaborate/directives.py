@@ -40,9 +40,16 @@ def matching(glob: str, names: Iterable[str]) -> list[str]:
 
 
 class Directives:
-    """Reads the directives of a deck into a circuit.  ``touched`` are the nets some element is connected to."""
+    """Reads the directives of a deck into a circuit.
 
-    def __init__(self, context: Context, circuit: Circuit, scope: Scope, touched: set[int]) -> None:
+    ``touched`` are the nets some element is connected to; ``lenient`` allows trained values beyond their bounds, where
+    devices that were drawn with a spread may be.
+    """
+
+    def __init__(
+        self, context: Context, circuit: Circuit, scope: Scope, touched: set[int], lenient: bool = False
+    ) -> None:
+        self.lenient = lenient
         self.context = context
         self.circuit = circuit
         self.scope = scope
@@ -206,8 +213,13 @@ class Directives:
         low, high = bounds
         # a bound written as a reciprocal may be off by a rounding
         if not low * (1 - 1e-12) <= present <= high * (1 + 1e-12) and not low <= present <= high:
-            self.context.error(f"{name} is {present:g}, outside of its bounds {low:g} to {high:g}", card.span)
-            return False
+            report = self.context.warning if self.lenient else self.context.error
+            report(
+                f"{name} is {present:g}, outside of its bounds {low:g} to {high:g}",
+                card.span,
+                None if self.lenient else "a chip whose devices were drawn with a spread needs --lenient",
+            )
+            return self.lenient
         return True
 
     def _bounds(self, card: ast.Directive, given: dict[str, ast.Expression | str]) -> tuple[float, float] | None:

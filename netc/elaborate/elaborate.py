@@ -104,7 +104,7 @@ class _Elaboration:
         circuit.selected = observed(deck.other, circuit, names, context.warning if self.lenient else context.error)
         circuit.measures = bind_measures(deck.other, top, names)
         self.keep_used_parameters()
-        Directives(context, circuit, top, self.touched()).read(deck.other)
+        Directives(context, circuit, top, self.touched(), self.lenient).read(deck.other)
         context.diagnostics.raise_if_failed()
         self.drop_untouched()
         return circuit

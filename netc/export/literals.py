@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import netc.parse.ast as ast
 from netc.diagnostics import Diagnostics, Span
 from netc.elaborate.circuit import Branch, Circuit
+from netc.elaborate.random import RANDOM
 from netc.export.index import Index
 
 
@@ -22,13 +23,14 @@ class Wanted:
 def find(
     circuit: Circuit, index: Index, elements: Mapping[str, float], parameters: Mapping[str, float], found: Diagnostics
 ) -> Wanted:
-    """Find the place of every trained value; what has none is reported in ``found``.
+    """Find the place of every value; what has none is reported in ``found``.
 
-    An element that is not trained counts where a trained one has the same text: it keeps its value.
+    An element that is not among ``elements`` counts where one of them has the same text: it keeps its value.
     """
     wanted = Wanted()
     places: dict[Span, Span | None] = {}  # of a card -> of its number
     trained = {t.branch for t in circuit.trained if t.branch is not None}
+    trained |= {number for number in named_branches(circuit) if circuit.branches[number].name in elements}
     for number in sorted(trained):
         branch = circuit.branches[number]
         if branch.span not in places:
@@ -41,16 +43,40 @@ def find(
         if place is None or branch.law.letter != letters[branch.span] or not branch.law.roles:
             continue
         present = branch.values[0]
-        if number in trained:
+        if number in trained and branch.name in elements:
             wanted.numbers.setdefault(place, {})[branch.name] = elements[branch.name]
         elif isinstance(present, float) and index.element(branch.name, branch.span) is not None:
             wanted.numbers.setdefault(place, {})[branch.name] = present
-    for name in (t.parameter for t in circuit.trained if t.parameter is not None):
+    for name in parameters:
         place = _place_of_parameter(name, circuit, index, found)
         if place is not None:
             wanted.numbers.setdefault(place, {})[name] = parameters[name]
             wanted.elements.setdefault(place, circuit.parameters[name].span)
+            _add_other_instances(name, place, circuit, index, wanted)
     return wanted
+
+
+def named_branches(circuit: Circuit) -> set[int]:
+    """Return the branches whose value is learnt or has a spread."""
+    found = {t.branch for t in circuit.trained} | {v.branch for v in circuit.varied}
+    return {number for number in found if number is not None}
+
+
+def _add_other_instances(name: str, place: Span, circuit: Circuit, index: Index, wanted: Wanted) -> None:
+    """Have instances that read the same text as an instance's parameter, and are not drawn, keep its number."""
+    owner = next((p.card for p in index.cards(circuit.parameters[name].span)), None)
+    local = local_name(name)
+    if not isinstance(owner, ast.Subcircuit) or name.rstrip("'") == f"{owner.name}.{local}":
+        return
+    value = dict(owner.parameters)[local]
+    if isinstance(value, ast.Number):
+        for path in circuit.instances.get(owner.name, ()):
+            wanted.numbers[place].setdefault(f"{path}.{local}", value.value)
+
+
+def local_name(name: str) -> str:
+    """Return a parameter's name as its definition has it."""
+    return name.rstrip("'").rpartition(".")[2]
 
 
 def _place_of_element(branch: Branch, index: Index, found: Diagnostics) -> Span | None:
@@ -83,7 +109,7 @@ def _place_of_element(branch: Branch, index: Index, found: Diagnostics) -> Span 
 def _place_of_parameter(name: str, circuit: Circuit, index: Index, found: Diagnostics) -> Span | None:
     """A shared parameter is one number of the text: in a .param, in a header, or on an X line."""
     span = circuit.parameters[name].span
-    local = name.rstrip("'").rpartition(".")[2]
+    local = local_name(name)
     expression = index.overrides.get(span)
     for place in index.cards(span):
         given = place.card.assignments if isinstance(place.card, ast.Param) else ()
@@ -96,7 +122,7 @@ def _place_of_parameter(name: str, circuit: Circuit, index: Index, found: Diagno
 
 
 def _number(name: str, expression: ast.Expression | None, span: Span, found: Diagnostics) -> Span | None:
-    if isinstance(expression, ast.Number):
+    if isinstance(expression, ast.Number) or (isinstance(expression, ast.Call) and expression.function in RANDOM):
         return expression.span
     if (
         isinstance(expression, ast.Unary)

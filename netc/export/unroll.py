@@ -135,7 +135,9 @@ class Unroller:
     def _owner(self, span: Span, name: str) -> ast.Subcircuit | None:
         """Return the definition that a line with several values stands in, if it can be copied."""
         places = self.index.cards(span)
-        around = {place.around for place in places}
+        around = {
+            (*place.around, place.card) if isinstance(place.card, ast.Subcircuit) else place.around for place in places
+        }
         chain = next(iter(around)) if len(around) == 1 else ()
         if len(around) > 1 or not chain:
             self.found.error(
@@ -159,7 +161,8 @@ class Unroller:
 
     def _local(self, name: str, span: Span) -> str:
         place = self.index.element(name, span)
-        assert place is not None  # it has been found before
+        if place is None or isinstance(place.card, ast.Subcircuit):
+            return name.rpartition(".")[2]  # a parameter
         return str(getattr(place.card, "name", ""))
 
     def _chain(self, path: str, span: Span) -> tuple[ast.Instance, ...] | None:

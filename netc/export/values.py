@@ -11,7 +11,7 @@ import torch
 from netc.ir.program import ParameterBlock, Program
 
 Values = Mapping[str, np.ndarray]
-"""Physical values by trained block, float64, SI units, shape ``(lanes,)``."""
+"""Physical values by block, trained or with a spread, float64, SI units, shape ``(lanes,)``."""
 
 
 def trained_blocks(program: Program) -> list[ParameterBlock]:
@@ -19,11 +19,16 @@ def trained_blocks(program: Program) -> list[ParameterBlock]:
     return [block for block in program.parameters if block.trained is not None]
 
 
+def written_blocks(program: Program) -> list[ParameterBlock]:
+    """Return the blocks whose values a deck is written with: those that are learnt or that have a spread."""
+    return [block for block in program.parameters if block.trained is not None or block.spreads]
+
+
 def trained_values(module: Any, program: Program) -> dict[str, np.ndarray]:
-    """Return the learnt values of ``module`` as they stand, by block; see :data:`Values`."""
+    """Return the values of ``module`` that are learnt or have a spread, as they stand, by block; see :data:`Values`."""
     with torch.no_grad():
         found = module.values()
-        return {b.name: found[b.name].detach().cpu().numpy().astype(np.float64) for b in trained_blocks(program)}
+        return {b.name: found[b.name].detach().cpu().numpy().astype(np.float64) for b in written_blocks(program)}
 
 
 def set_values(module: Any, values: Values) -> None:
@@ -36,7 +41,9 @@ def by_lane(program: Program, values: Values) -> tuple[dict[str, float], dict[st
     """Return values by name: those of elements (``x1.r3``), and those of shared parameters (``cell.ron``)."""
     elements: dict[str, float] = {}
     parameters: dict[str, float] = {}
-    for block in trained_blocks(program):
+    for block in written_blocks(program):
+        if block.name not in values and block.trained is None:
+            continue  # it stays as the deck has it
         target = parameters if block.role == "model" else elements
         target.update(zip(block.lanes, values[block.name].tolist(), strict=True))
     return elements, parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from netc.compiler import Compilation, compile_deck
 from netc.diagnostics import Diagnostics, NetcError
 from netc.elaborate.circuit import Branch, Circuit
 from netc.export.index import Index
-from netc.export.literals import find
+from netc.export.literals import find, named_branches
 from netc.export.text import Revision, SourceFile
 from netc.export.unroll import Unroller, apart
 from netc.export.values import Values, by_lane
@@ -62,17 +62,19 @@ def export(compilation: Compilation, values: Values, output: Path | str) -> Expo
     index, revision = Index.of(deck), Revision()
     wanted = find(circuit, index, elements, parameters, found)
     found.raise_if_failed()
-    before = _present(circuit)
+    before = _present(circuit, parameters)
     conflicts = {}
     for place, numbers in wanted.numbers.items():
         if apart(numbers.values()):
             conflicts[place] = numbers
-        elif apart((before[name] for name in numbers), *numbers.values()):  # what has not moved keeps its spelling
+        elif apart(
+            (before[name] for name in numbers if name in before), *numbers.values()
+        ):  # what has not moved keeps its spelling
             revision.replace(place, repr(next(iter(numbers.values()))))
     unroller = Unroller(index, revision, found)
     if conflicts:
         unroller.unroll(conflicts, wanted.elements)
-        _refuse_shared(circuit, unroller.copied, found)
+        _refuse_shared(circuit, parameters, unroller.copied, found)
     found.raise_if_failed()
     folder = f"{output.stem}.files"
     copies = _include_copies(index, revision, folder)
@@ -100,24 +102,24 @@ def export(compilation: Compilation, values: Values, output: Path | str) -> Expo
     return Exported(output, files, len(elements) + len(parameters), tuple(unroller.names))
 
 
-def _refuse_shared(circuit: Circuit, copied: set[str], found: Diagnostics) -> None:
-    """Report parameters that are learnt as one number and would be several in the text."""
-    for name in (t.parameter for t in circuit.trained if t.parameter is not None):
+def _refuse_shared(circuit: Circuit, names: Iterable[str], copied: set[str], found: Diagnostics) -> None:
+    """Report parameters that are one number for all instances and would be several in the text."""
+    learnt = {t.parameter for t in circuit.trained}
+    for name in names:
         owner = name.partition(".")[0]
         if owner in copied:
             found.error(
-                f"{name} is learnt as one value for all instances, of which other values have been trained apart: "
-                "the text cannot say both",
+                f"{name} is {'learnt as ' * (name in learnt)}one value for all instances, of which other values have "
+                "been trained or drawn apart: the text cannot say both",
                 circuit.parameters[name].span,
-                f"train what is inside of {owner!r} for all its instances or for each, not both",
+                f"train what is inside of {owner!r} for all its instances or for each, not both; and so with spread",
             )
 
 
-def _present(circuit: Circuit) -> dict[str, float]:
-    """Return the numbers of the deck by what reads them: elements, and shared parameters that are learnt."""
+def _present(circuit: Circuit, names: Iterable[str]) -> dict[str, float]:
+    """Return the numbers of the deck by what reads them: elements, and the shared parameters with these names."""
     found = {b.name: b.values[0] for b in circuit.branches if b.values and isinstance(b.values[0], float)}
-    trained = [t.parameter for t in circuit.trained if t.parameter is not None]
-    return found | {name: circuit.parameters[name].value for name in trained}
+    return found | {name: circuit.parameters[name].value for name in names}
 
 
 def _include_copies(index: Index, revision: Revision, folder: str) -> dict[str, tuple[Path, str]]:
@@ -170,12 +172,11 @@ def _check(
         if _form(before) != _form(after):
             raise NetcError(f"the exported deck would have another {after.name}")
     _check_trained(circuit, again)
-    changed = {t.parameter: parameters[t.parameter] for t in circuit.trained if t.parameter is not None}
-    expected = _with_parameters(circuit, changed)
-    trained = {t.branch for t in circuit.trained if t.branch is not None}
+    expected = _with_parameters(circuit, parameters)
+    changed = named_branches(circuit)
     for number, (before, after) in enumerate(zip(circuit.branches, again.branches, strict=True)):
         values = [expected.number(value) for value in before.values]
-        if number in trained:
+        if number in changed and before.name in elements:
             values[0] = elements[before.name]
         if list(map(repr, values)) != [repr(again.number(value)) for value in after.values]:
             raise NetcError(
