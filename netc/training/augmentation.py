@@ -1,4 +1,4 @@
-"""Warps of training images: small shifts, turns and the like, drawn anew for every batch.
+"""Warps of training images and recordings: small shifts, turns and the like, drawn anew for every batch.
 
 Each warp moves the points at which an image is read; all that are asked for move them one after the other and the image
 is read once, bilinearly, with 0 outside.  Coordinates are those of torch's ``grid_sample``: -1 to 1 across the image.
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 from netc.diagnostics import NetcError, printable
+
+EVENT_PLANES = 2
+"""Pictures in a frame of events: where it became darker, and where brighter."""
 
 _ELASTIC_POINTS = 4  # along each side, of the random field that an elastic warp is interpolated from
 
@@ -106,14 +109,14 @@ def problems(asked: Sequence[str]) -> list[str]:
     return found
 
 
-def picture_shape(features: int) -> tuple[int, int]:
-    """Return height and width of square pictures of so many pixels.
+def picture_shape(features: int, planes: int = 1) -> tuple[int, int]:
+    """Return height and width of square pictures, ``planes`` of which have so many pixels.
 
     Raises:
         NetcError: where they are not square.
     """
-    side = math.isqrt(features)
-    if side * side != features:
+    side = math.isqrt(features // planes)
+    if planes * side * side != features:
         raise NetcError(
             f"--augment warps square pictures, and samples have {features} features",
             hint="leave --augment out for this data set",
@@ -122,19 +125,25 @@ def picture_shape(features: int) -> tuple[int, int]:
 
 
 def warped(samples: Tensor, asked: Sequence[str], generator: torch.Generator) -> Tensor:
-    """Return images ``(batch, pixels)`` warped as ``asked`` says (``shift=2``), each by numbers of its own.
+    """Return images warped as ``asked`` says (``shift=2``), each by numbers of its own.
+
+    Args:
+        samples: ``(batch, pixels)``, or recordings ``(batch, frames, 2 * pixels)``, all frames of which move together.
+        asked: warps and their strengths.
+        generator: what the numbers are drawn from.
 
     Raises:
         NetcError: the samples are no square pictures.
     """
     if not asked:
         return samples
-    height, width = picture_shape(samples.shape[1])
+    planes = EVENT_PLANES if samples.dim() > 2 else 1
+    height, width = picture_shape(samples.shape[-1], planes)
     identity = torch.eye(2, 3, dtype=samples.dtype).expand(len(samples), 2, 3)
     points = torch.nn.functional.affine_grid(identity, [len(samples), 1, height, width], align_corners=False)
     for text in asked:
         name, _, number = text.partition("=")
         points = WARPS[name].move(points, float(number), generator)
-    images = samples.reshape(len(samples), 1, height, width)
+    images = samples.reshape(len(samples), -1, height, width)
     read = torch.nn.functional.grid_sample(images, points, mode="bilinear", align_corners=False)
-    return read.reshape(len(samples), -1)
+    return read.reshape(samples.shape)

@@ -117,7 +117,7 @@ class Session:
         self.learning, self.validating = torch.from_numpy(learn), torch.from_numpy(out)
         self.hold = inputs.steps_a_frame(steps.count, dataset)
         if options.augment:
-            augmentation.picture_shape(dataset.features)
+            augmentation.picture_shape(dataset.features, augmentation.EVENT_PLANES if dataset.changing else 1)
         self.optimiser = Adam(module.parameters(), options.learning_rate)
         self.position = Position()
         self._order: tuple[int, Tensor] | None = None  # of the samples in an epoch
@@ -139,8 +139,7 @@ class Session:
 
     def features(self, samples: Samples, chosen: Tensor) -> Tensor:
         """Return what the samples with these numbers drive the module with."""
-        found = torch.from_numpy(np.ascontiguousarray(samples[chosen.numpy()]))
-        return inputs.held(self.amplitudes(found), self.hold)
+        return inputs.held(self.amplitudes(_chosen(samples, chosen)), self.hold)
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return features, labels to learn and true labels of the next batch, the whole of it."""
@@ -148,10 +147,9 @@ class Session:
         if self._order is None or self._order[0] != at.epoch:
             self._order = at.epoch, batches.permutation(len(self.learning), options.seed, at.epoch)
         chosen = self.learning[self._order[1][at.batch * options.batch : (at.batch + 1) * options.batch]]
-        samples = self.features(self.train_x, chosen)
-        if options.augment:
-            drawn = batches.generator(options.seed, "augmentation", at.epoch, at.batch)
-            samples = augmentation.warped(samples.cpu(), options.augment, drawn).to(self.device)
+        drawn = batches.generator(options.seed, "augmentation", at.epoch, at.batch)
+        warped = augmentation.warped(_chosen(self.train_x, chosen).to(options.torch_dtype), options.augment, drawn)
+        samples = inputs.held(self.amplitudes(warped), self.hold)
         samples = batches.drop(samples, options.input_dropout, options.seed, at.epoch, at.batch)
         labels = self.train_y[chosen]
         wanted = batches.relabelled(labels, self.classes, options.label_smoothing, options.seed, at.epoch, at.batch)
@@ -385,6 +383,10 @@ class Session:
             hint="pass a smaller --dt (netc info says what each state needs) or a smaller --lr; "
             "the last checkpoint is kept",
         )
+
+
+def _chosen(samples: Samples, numbers: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(samples[numbers.numpy()]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,9 +187,9 @@ def _session(
 ) -> Session:
     program = compilation.program
     check_kind(program, dataset)
-    if dataset.changing and (options.augment or options.clip_sample is not None):
+    if dataset.changing and options.clip_sample is not None:
         raise NetcError(
-            "--augment and --clip-sample are for features that do not change over time",
+            "--clip-sample is for features that do not change over time",
             hint=f"leave them out for {dataset.name}",
         )
     module: CircuitModule = compilation.module(options.torch_dtype)

@@ -73,3 +73,14 @@ def test_labels_are_drawn_anew_in_proportion() -> None:
     assert shares[0].item() == pytest.approx(0.73, abs=0.02)
     assert (shares[1:] - 0.03).abs().max() < 0.01
     assert relabelled(labels, 10, 0.0, 0, 0, 0) is labels
+
+
+def test_all_frames_of_a_recording_move_together() -> None:
+    frames = torch.zeros(2, 3, 2 * 64)
+    frames[0, :, 10] = torch.tensor([1.0, 0.5, 0.25])  # darker, the same pixel in every frame
+    frames[1, 1, 64 + 36] = 1.0  # brighter
+    mirrored = warped(frames, ("mirror=1",), generator(0, "test"))
+    expected = frames.reshape(2, 3, 2, 8, 8).flip(-1).reshape(frames.shape)
+    torch.testing.assert_close(mirrored, expected)
+    with pytest.raises(NetcError, match="square pictures"):
+        warped(torch.zeros(2, 3, 64), ("mirror=1",), generator(0, "test"))
