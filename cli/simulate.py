@@ -89,7 +89,7 @@ def command(
     line says so.  With --integrator auto the steps between the rows are chosen by their error, which is estimated.
     Without --integrator and --backend, explicit Euler is compared with that in circuits of up to 500 states.  Where
     they differ by more than 0.5 % of a signal's range a line says so, and, unless --dt chose the step, the latter is
-    written.
+    written.  Where explicit Euler would take long, only the latter is run, and a line says so.
 
     Results of .measure follow on stdout, or on stderr where the CSV is on stdout.
 
