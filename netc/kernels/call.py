@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,16 +53,18 @@ class Compiled:
 
     def forward(self, arguments: Arguments) -> None:
         """Run the loop."""
-        self._run("_forward", arguments, getattr(self.library, f"{self.name}_forward_bytes")(), 0)
+        run = getattr(self.library, f"{self.name}_forward")
+        self._run(run, arguments, getattr(self.library, f"{self.name}_forward_bytes")(), 0)
 
-    def backward(self, arguments: Arguments) -> None:
-        """Run the loop and its adjoint."""
+    def backward(self, arguments: Arguments, run: Callable[[Any], None] | None = None) -> None:
+        """Run the loop and its adjoint, or ``run``, which is given the arguments and does so."""
         arguments.segment = self.plan.segment(arguments.steps) if self.plan else arguments.steps + 1
         steps, batch, segment = (ctypes.c_int64(x) for x in (arguments.steps, arguments.batch, arguments.segment))
         size = getattr(self.library, f"{self.name}_backward_bytes")(steps, segment)
-        self._run("_backward", arguments, size, getattr(self.library, f"{self.name}_shared_bytes")(steps, batch))
+        shared = getattr(self.library, f"{self.name}_shared_bytes")(steps, batch)
+        self._run(run or getattr(self.library, f"{self.name}_backward"), arguments, size, shared)
 
-    def _run(self, suffix: str, arguments: Arguments, thread_bytes: int, shared_bytes: int) -> None:
+    def _run(self, run: Callable[[Any], None], arguments: Arguments, thread_bytes: int, shared_bytes: int) -> None:
         arguments.threads = self.threads
         arguments.thread_bytes = -(-thread_bytes // 4096) * 4096 + 128  # threads start in different cache sets
         needed = arguments.thread_bytes * self.threads + shared_bytes + 64
@@ -70,7 +72,7 @@ class Compiled:
         if scratch.numel() < needed:
             scratch = torch.empty(needed, dtype=torch.uint8)
         arguments.scratch = -(-scratch.data_ptr() // 64) * 64
-        getattr(self.library, self.name + suffix)(ctypes.byref(arguments))
+        run(ctypes.byref(arguments))
         self._pool.append(scratch)
 
 

@@ -127,7 +127,8 @@ def source(parts: Sequence[LoopSource], tables: Tables, real: str, weights: Weig
     )
     more = []
     if weights is not None:
-        products = environment.get_template("products.cpp.j2").render()
+        trains = [part.name for part in parts if part.name == NAMES[1] and (part.backward or part.layers)]
+        products = environment.get_template("products.cpp.j2").render(loop=trains[0] if trains else None)
         more = ["typedef T POSITION;", *weights.lines(tables), products]  # asks for tables too
     return "\n".join([head, *tables.lines(), *_solvers(tables, real), *texts, *more])
 

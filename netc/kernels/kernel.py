@@ -192,8 +192,8 @@ class Kernel:
         outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library)
         variant, reads = self._reads("sampled", outside, self._common(outside, {})[0], loss=True)
         call = inputs.shape, steps, dt
-        compiled, library = variant.loops["sampled"], self._variants.library
-        last = Repeat(self._stages, loop, compiled, library, module, binding, outside, reads, found, call)
+        compiled = variant.loops["sampled"]
+        last = Repeat(self._stages, loop, compiled, module, binding, outside, reads, found, call)
         self._last_loss = last if last.fits(module, inputs, steps, dt) else None
         return self._last_loss
 

@@ -1,11 +1,12 @@
 """The loss of a circuit again, where nothing but trained values, inputs and labels can have changed since.
 
 values of the module -> fixed values -> reads of the loop    ->    trained positions -> weights -> inputs times weights
--> loss, and back through torch's graph, operation by              -> loss, and back: four calls of the library, of
+-> loss, and back through torch's graph, operation by              -> loss, and back: one call of the library, of
 operation                                                          arrays that stay where they are
 
 Between the time loops of two steps of training there are otherwise hundreds of small operations, the code and data of
-which the loop has driven out of the caches: a tenth of the whole.  It is done this way where all that is trained makes
+which the loop has driven out of the caches, on one thread: a tenth of the whole.  The call shares all of it between the
+threads of the loop (``templates/products.cpp.j2``).  It is done this way where all that is trained makes
 weights (:class:`~netc.kernels.weights.Weights`), and what the loop reads of them are weights or products of inputs with
 weights.
 """
@@ -73,6 +74,32 @@ def products(program: Program, stages: Stages, loop: Loop, others: Sequence[Loop
     return tuple(result)
 
 
+class _Product(ctypes.Structure):
+    """``struct Product`` of ``templates/products.cpp.j2``."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("x", "matrix", "seed", "y", "gradient")),
+        *((name, ctypes.c_int64) for name in ("n", "m")),
+        ("scratch", ctypes.c_void_p),
+    ]
+
+
+class _Seed(ctypes.Structure):
+    """``struct Seed`` of the same file."""
+
+    _fields_ = [*((name, ctypes.c_void_p) for name in ("to", "of_loop", "more")), ("count", ctypes.c_int64)]
+
+
+class _Training(ctypes.Structure):
+    """``struct Training`` of the same file."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("loop", "positions", "scalars", "roots", "root_seeds", "gradients")),
+        *((name, ctypes.c_void_p) for name in ("products", "seeds")),
+        *((name, ctypes.c_int64) for name in ("product_count", "seed_count")),
+    ]
+
+
 class Repeat:
     """Arrays and arguments of a call of the loss, kept for the calls after it.  One thread at a time may call it."""
 
@@ -81,7 +108,6 @@ class Repeat:
         stages: Stages,
         loop: Loop,
         compiled: Compiled,
-        library: ctypes.CDLL,
         module: torch.nn.Module,
         binding: Binding,
         outside: Outside,
@@ -95,7 +121,6 @@ class Repeat:
             stages: values outside of the loops, some of which are weights.
             loop: the loop that the loss reads.
             compiled: the same compiled.
-            library: the library that weights and products are computed by.
             module: the circuit.
             binding: where it keeps its values.
             outside: the values of a call.
@@ -106,17 +131,16 @@ class Repeat:
         weights = stages.weights
         if weights is None:
             raise ValueError("there are no weights")
-        self._stages, self._compiled, self._library, self._weights = stages, compiled, library, weights
+        self._stages, self._compiled, self._weights = stages, compiled, weights
         self._module, self._call = module, call
         buffers: dict[str, Tensor] = {name: getattr(module, name) for name in binding.buffers.values()}
         self._buffers = [(name, x, x._version) for name, x in buffers.items()]
         self._names = [binding.positions[leaf.name] for leaf in weights.positions]
         dtype, numbers = stages.dtype, {root: k for k, root in enumerate(weights.roots)}
-        roots, seeds, more = ([torch.empty(r.shape, dtype=dtype) for r in weights.roots] for _ in range(3))
+        roots, seeds = ([torch.empty(r.shape, dtype=dtype) for r in weights.roots] for _ in range(2))
         scalars = stages.scalars(outside.prepared)
         self._fixed = {e: x for e, x in outside.rounded.items() if e not in numbers}  # what samples may read besides
-        self._kept: list[Any] = [scalars, reads, roots, seeds, more]  # what addresses are taken of
-        self._scalars, self._roots, self._seeds = _at(scalars), pointers(roots), pointers(seeds)
+        self._kept: list[Any] = [scalars, reads, roots, seeds]  # what addresses are taken of
         for k, e in enumerate(loop.parameters):
             if e in numbers:
                 reads.parameters[k] = roots[numbers[e]]
@@ -135,31 +159,47 @@ class Repeat:
         made = room(
             self._frame, compiled, reads, [*(e in wanted for e in loop.reads), *(False for _ in loop.states)], steps
         )
-        self._gradients = [
-            (seeds[numbers[e]], g)
+        sums = [
+            _Seed(seeds[numbers[e]].data_ptr(), g.data_ptr(), None, g.numel())
             for e, g in zip(loop.parameters, made.rows[0], strict=True)
             if e in numbers and g is not None
         ]
         written = {numbers[e] for e in loop.parameters if e in numbers}
+        library = compiled.library
         library.product_bytes.restype, library.product_bytes.argtypes = ctypes.c_int64, [ctypes.c_int64]
-        self._products: list[tuple[Expr, tuple[Any, ...], tuple[Any, ...], tuple[Tensor, Tensor] | None]] = []
-        for p in found:
+        self._factors = [p.x for p in found]
+        self._products = (_Product * max(1, len(found)))()
+        for product, p in zip(self._products, found, strict=False):
             n, m = weights.roots[p.root].shape
-            to = more if p.root in written else seeds
-            rest = (*map(ctypes.c_int64, (shape[0], n, m)), _at(self._scratch(library.product_bytes(m))))
-            there = _at(roots[p.root]), _at(reads.samples[p.read]), *rest
+            to = seeds[p.root]
+            if p.root in written:
+                to = self._room(torch.empty_like(to))
+                sums.append(_Seed(seeds[p.root].data_ptr(), None, to.data_ptr(), to.numel()))
+            written.add(p.root)
             gradient = made.rows[1][p.read]
             assert gradient is not None
-            back = _at(gradient), _at(to[p.root]), *rest
-            self._products.append((p.x, there, back, (seeds[p.root], to[p.root]) if p.root in written else None))
-            written.add(p.root)
-        self._loss_of = getattr(compiled.library, f"{compiled.name}_loss")
-        self._loss_of.restype = ctypes.c_bool
+            scratch = self._room(torch.zeros(library.product_bytes(m) * compiled.threads + 64, dtype=torch.uint8))
+            product.matrix, product.seed = roots[p.root].data_ptr(), gradient.data_ptr()
+            product.y, product.gradient = reads.samples[p.read].data_ptr(), to.data_ptr()
+            product.n, product.m, product.scratch = n, m, -(-scratch.data_ptr() // 64) * 64
+        self._kept += [made, pointers(roots), pointers(seeds), (_Seed * max(1, len(sums)))(*sums)]
+        self._training = _Training(
+            loop=ctypes.addressof(self._frame.arguments),
+            scalars=scalars.data_ptr(),
+            **{
+                name: ctypes.addressof(x)
+                for name, x in zip(("roots", "root_seeds", "seeds"), self._kept[-3:], strict=True)
+            },
+            products=ctypes.addressof(self._products),
+            product_count=len(found),
+            seed_count=len(sums),
+        )
+        self._train = library.train
+        self._train.restype = ctypes.c_bool
 
-    def _scratch(self, size: int) -> Tensor:
-        scratch = torch.zeros(size, dtype=torch.uint8)
-        self._kept.append(scratch)
-        return scratch
+    def _room(self, array: Tensor) -> Tensor:
+        self._kept.append(array)
+        return array
 
     def fits(self, module: Any, inputs: Any, steps: int, dt: float) -> bool:
         """Whether a call differs from this one in trained values, inputs and labels alone, and trains all of them."""
@@ -183,31 +223,29 @@ class Repeat:
         Raises:
             ValueError: for labels that are no classes.
         """
-        library, stages = self._library, self._stages
-        places = pointers(positions)
-        library.weights_forward(places, self._scalars, self._roots)
+        stages, training = self._stages, self._training
         known = self._fixed | stages.parts(inputs)
-        factors = [_value(stages, x, known) for x, _, _, _ in self._products]
-        for x, (_, there, _, _) in zip(factors, self._products, strict=True):
-            library.product_forward(_at(x), *there)
+        factors = [_value(stages, x, known) for x in self._factors]
+        for product, x in zip(self._products, factors, strict=False):
+            product.x = x.data_ptr()
         for e, to in self._standalone:
             to.copy_(_value(stages, e, known))
         arguments = self._frame.arguments
         found = torch.empty(len(labels), self._compiled.classes, dtype=torch.float64)
         arguments.log_probabilities, arguments.labels = found.data_ptr(), labels.data_ptr()
         arguments.logit_scale = logit_scale
-        self._compiled.backward(arguments)
-        loss = ctypes.c_double()
-        if not self._loss_of(ctypes.byref(arguments), ctypes.byref(loss)):
-            raise ValueError(f"labels must be numbers from 0 to {self._compiled.classes - 1}")
-        for seed, gradient in self._gradients:
-            seed.copy_(gradient)
-        for x, (_, _, back, added) in zip(factors, self._products, strict=True):
-            library.product_backward(_at(x), *back)
-            if added is not None:
-                added[0].add_(added[1])
         made = self._weights.room(positions)
-        library.weights_backward(places, self._scalars, self._seeds, pointers(made))
+        places, gradients = pointers(positions), pointers(made)
+        training.positions, training.gradients = ctypes.addressof(places), ctypes.addressof(gradients)
+        loss, fit = ctypes.c_double(), True
+
+        def train(_: Any) -> None:
+            nonlocal fit
+            fit = self._train(ctypes.byref(training), ctypes.byref(loss))
+
+        self._compiled.backward(arguments, train)
+        if not fit:
+            raise ValueError(f"labels must be numbers from 0 to {self._compiled.classes - 1}")
         return loss.value, found, [g.to(p.dtype) for g, p in zip(made, positions, strict=True)]
 
 
@@ -215,10 +253,6 @@ def takes(inputs: Any) -> bool:
     """Whether inputs are amplitudes that no gradient is asked of."""
     amplitudes = isinstance(inputs, Tensor) and inputs.ndim == 2 and not inputs.requires_grad
     return amplitudes and not torch.is_inference_mode_enabled()
-
-
-def _at(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
 
 
 def _value(stages: Stages, e: Expr, known: dict[Expr, Tensor]) -> Tensor:

@@ -90,16 +90,18 @@ class Weights:
         )
 
     def lines(self, tables: Tables) -> list[str]:
-        """Return the two functions: values of the roots, and derivatives by the positions."""
+        """Return the functions: a part of the values of the roots, and of derivatives by the positions; and all."""
         result = []
-        for name, back in (("weights_forward", False), ("weights_backward", True)):
-            results = "const T* const* seeds, char* const* gradients" if back else "T* const* roots"
-            result.append(
-                f'extern "C" void {name}(const POSITION* const* positions, const double* scalars, {results}) {{'
-            )
+        places = "const POSITION* const* positions, const double* scalars"
+        for name, back in (("values", False), ("derivatives", True)):
+            given = f"{places}, {'const T* const* seeds, char* const* gradients' if back else 'T* const* roots'}"
+            result.append(f"static void weights_{name}({given}, Size part, Size parts) {{")
+            if back and len(self.written) < len(self.positions):
+                result += ["    if (part) return;  // shares are added up", "    parts = 1;"]
             for k, root in enumerate(self.roots):
                 result += [f"    {line}" for line in self._root(k, root, back, tables)]
-            result.append("}")
+            passed = "positions, scalars, " + ("seeds, gradients" if back else "roots")
+            result += ["}", f'extern "C" void all_weights_{name}({given}) {{ weights_{name}({passed}, 0, 1); }}']
         return result
 
     def room(self, positions: Sequence[Tensor]) -> list[Tensor]:
@@ -129,7 +131,13 @@ class Weights:
                 kind = self._gradient_type(leaf)
                 head.append(f"{kind}* const __restrict gradient{k} = reinterpret_cast<{kind}*>(gradients[{k}]);")
         head += [f"const double scalar{k} = scalars[{k}];" for k, _ in enumerate(self.scalars)]
+        mine = "for (Size {0} = mine.begin; {0} < mine.end; ++{0})"
         loops = [f"for (Size i = 0; i < {rows}; ++i)", f"    for (Size j = 0; j < {columns}; ++j) {{"]
+        if rows > 1:
+            loops[0] = mine.format("i")
+        else:
+            loops[1] = f"    {mine.format('j')} {{"
+        head.append(f"const Share mine({rows if rows > 1 else columns}, part, parts);")
         return ["{", *(f"    {x}" for x in (*head, *loops)), *(f"            {x}" for x in body), "        }", "}"]
 
 
@@ -242,7 +250,7 @@ class WeightValues(torch.autograd.Function):
         """Return the roots in ``dtype``."""
         kept = [p.detach().contiguous() for p in positions]
         roots = [torch.empty(root.shape, dtype=dtype) for root in found.roots]
-        library.weights_forward(pointers(kept), ctypes.c_void_p(scalars.data_ptr()), pointers(roots))
+        library.all_weights_values(pointers(kept), ctypes.c_void_p(scalars.data_ptr()), pointers(roots))
         ctx.call = library, found, scalars, kept
         return tuple(roots)
 
@@ -252,7 +260,9 @@ class WeightValues(torch.autograd.Function):
         library, found, scalars, kept = ctx.call
         given = [seed.contiguous() for seed in seeds]
         made = found.room(kept)
-        library.weights_backward(pointers(kept), ctypes.c_void_p(scalars.data_ptr()), pointers(given), pointers(made))
+        library.all_weights_derivatives(
+            pointers(kept), ctypes.c_void_p(scalars.data_ptr()), pointers(given), pointers(made)
+        )
         return (None, None, None, None, *(g.to(p.dtype) for g, p in zip(made, kept, strict=True)))
 
 
