@@ -31,11 +31,10 @@ _CIRCUIT = {
     "rshunt": "connect a resistor from each node to ground",
     "cshunt": "connect a capacitor from each node to ground",
     "rseries": "put a resistor in series with each inductor",
-    "scale": "multiply the lengths and widths themselves",
     "maxstep": "give it as the fourth number of .tran",
 }
 """What changes the circuit or the run, and what to write instead."""
-_NEUTRAL = {"cshunt": 0.0, "rseries": 0.0, "scale": 1.0}
+_NEUTRAL = {"cshunt": 0.0, "rseries": 0.0}
 """Values with which it changes nothing."""
 _HARMLESS = _words(
     """
@@ -84,14 +83,16 @@ def _options(card: ast.Options, scope: Scope, circuit: Circuit) -> None:
                 context.temperature = value
             else:
                 context.nominal_temperature = value
-        elif name in ("gmin", "seed"):
+        elif name in ("gmin", "seed", "scale"):
             value = math.nan if expression is None else context.number(scope.value(expression))
             if name == "gmin" and value >= 0:
                 context.gmin = value
             elif name == "seed" and value >= 0 and value.is_integer():
                 context.random = np.random.default_rng(int(value))
+            elif name == "scale" and value > 0:
+                context.scale = value
             else:
-                wanted = "a conductance in siemens" if name == "gmin" else "a whole number"
+                wanted = {"gmin": "a conductance in siemens", "seed": "a whole number"}.get(name, "a number above 0")
                 context.error(f"the option {name!r} needs {wanted}", place)
             circuit.options[name] = value
         else:

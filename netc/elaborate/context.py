@@ -56,7 +56,8 @@ class Context:
     """State of one elaboration.  Temperatures are in degrees Celsius."""
 
     diagnostics: Diagnostics
-    native: bool = True  # whether ngspice itself is to read the deck
+    dialect: str = "ngspice"
+    scale: float = 1.0  # of the lengths and widths of transistors
     temperature: float = 27.0
     nominal_temperature: float = 27.0
     timing: Timing | None = None
@@ -70,6 +71,11 @@ class Context:
     _laws: dict[tuple[str, str, int, tuple[str, ...], tuple[str, ...]], Law] = field(default_factory=dict)
     _reported: set[tuple[str, Span | None]] = field(default_factory=set)
     _numbers: dict[int, tuple[Expr, float]] = field(default_factory=dict)
+
+    @property
+    def native(self) -> bool:
+        """Whether ngspice itself is to read the deck."""
+        return self.dialect == "ngspice"
 
     def report(self, severity: Severity, message: str, span: Span | None, hint: str | None = None) -> None:
         """Record a diagnostic once, however many instances run into it."""

@@ -57,7 +57,7 @@ class _Elaboration:
         self.deck = deck
         self.lenient = lenient
         diagnostics = Diagnostics(dict(deck.sources), list(deck.diagnostics))
-        self.context = Context(diagnostics, native=deck.dialect == "ngspice")
+        self.context = Context(diagnostics, dialect=deck.dialect)
         self.circuit = Circuit(deck.title, ["0"], [], self.context.parameters, sources=dict(deck.sources))
         self.circuit.diagnostics = self.context.diagnostics.items
         self.net_numbers: dict[str, int] = {"0": 0}

@@ -12,6 +12,7 @@ from netc.parse import ast
 from netc.parse.build import binary, call
 from netc.parse.dialects import dialect_hint
 from netc.parse.expressions import ExpressionBuilder, node_name
+from netc.parse.messages import OPERATIONAL
 from netc.parse.numbers import read_plain
 
 Assignments = tuple[tuple[str, ast.Expression], ...]
@@ -244,6 +245,8 @@ class ElementBuilder(ExpressionBuilder):
         kind, name, nodes, span = self._head(children)
         _, keywords = self._split(children[6:])
         control = (node_name(str(children[3])), node_name(str(children[4])))
+        if self.dialect.name == "hspice" and control[0] in OPERATIONAL:
+            self.error(f"{control[0].upper()} is not supported yet", self.span(children[3]), OPERATIONAL[control[0]])
         bounds = [k for k in keywords if k.name in self.dialect.gain_bounds and k.value is not None]
         if bounds:
             value: ast.Expression = ast.Voltage(*control, self.span(children[3]))

@@ -71,7 +71,8 @@ class ExpressionBuilder(Transformer_NonRecursive[Token, Any]):
         start = token.start_pos or 0
         written = self.line.raw[start : start + len(token)]
         number = self._literal(token, read_plain(token, self.dialect.numbers))
-        if written.endswith(("M", "F")) and written[:-1].strip("0123456789.+-") == "":
+        in_seconds = self.line.raw.lstrip()[:5].lower() == ".tran"
+        if written.endswith(("M", "F")) and written[:-1].strip("0123456789.+-") == "" and not in_seconds:
             meaning = "1e-3: mega is meg" if written.endswith("M") else "1e-15, femto: the unit farad is not written"
             self.diagnostics.warning(f"the suffix {written[-1]} means {meaning}", number.span)
         return number

@@ -11,12 +11,22 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from netc.parse.dialects import dialect_hint
 from netc.parse.lines import BLANKS
 
+OPERATIONAL = {
+    "opamp": "write its gain: E1 out 0 plus minus 1e6",
+    "transformer": "write two coupled inductors, or E1 and F1 with the ratio",
+    "delay": "netc has no delay: use a ladder of L and C, or RC sections",
+}
+"""Words of HSPICE that stand where a controlling node may stand, and what to write instead."""
 _NOT_YET = {
     **dict.fromkeys(("laplace", "freq", "chebyshev"), "build the transfer function of R, C and controlled sources"),
     **dict.fromkeys(
         ("trnoise", "trrandom"), "a random waveform has no reference to compare with: write a PWL of your own samples"
     ),
     "external": "the deck itself has to give the waveform: PULSE, SIN, EXP, PWL, SFFM and AM are supported",
+    "vcr": "write the current as an expression: G1 a b cur='v(a,b)/(1k*v(c))'",
+    "vccap": "write the capacitance as an expression: C1 a b C='1p*v(c)'",
+    "vmos": "use a MOS transistor",
+    **OPERATIONAL,
     **dict.fromkeys(("and", "nand", "or", "nor"), "write the logic as an expression: value={...}"),
 }
 _FORM = re.compile(rf"[viegfh]\S*[ \t]+\S+[ \t]+\S+[ \t]+({'|'.join(_NOT_YET)})(?![^\s({{='])")

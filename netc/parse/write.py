@@ -24,6 +24,7 @@ _UNKNOWN = frozenset({"delay", "absdelay", "idtmod"})
 _RANDOM = {"agauss": 3, "gauss": 3, "aunif": 2, "unif": 2, "limit": 2}
 _FORBIDDEN = set("\\;$\"'`")
 _NETC = Dialect("netc", tables=frozenset({"table"}), functions=NETC)
+_IDEAL = frozenset({"ron", "roff", "vfwd", "vrev", "rrev"})
 
 
 def write_deck(deck: ast.Deck, *, leave_out: Container[type] = ()) -> str:
@@ -38,7 +39,7 @@ def write_deck(deck: ast.Deck, *, leave_out: Container[type] = ()) -> str:
     """
     diagnostics = Diagnostics(dict(deck.sources))
     title = "".join(c if c.isprintable() else " " for c in deck.title).strip() or "a deck"
-    writer = _Writer(diagnostics, leave_out)
+    writer = _Writer(diagnostics, leave_out, ltspice=deck.dialect == "ltspice")
     cards = rewritten(flat(deck.cards), _NETC)
     if deck.dialect != "ngspice":  # other simulators draw nothing in a single run
         cards = _without_draws(cards)
@@ -148,9 +149,10 @@ def _pairs(assignments: Iterable[tuple[str, ast.Expression]]) -> str:
 class _Writer:
     """Writes the cards of one deck."""
 
-    def __init__(self, diagnostics: Diagnostics, leave_out: Container[type]) -> None:
+    def __init__(self, diagnostics: Diagnostics, leave_out: Container[type], *, ltspice: bool) -> None:
         self.diagnostics = diagnostics
         self.leave_out = leave_out
+        self.ltspice = ltspice
         self._number = 0
 
     def cards(self, cards: Iterable[ast.Card]) -> Iterator[str]:
@@ -167,6 +169,7 @@ class _Writer:
                 yield from self._conditional(card)
             else:
                 self._check_names(card)
+                self._check_model(card)
                 extra: list[ast.Card] = []
                 card = map_expressions(card, partial(self._for_ngspice, extra))
                 yield _line(card)
@@ -214,6 +217,20 @@ class _Writer:
             if _FORBIDDEN & set(word) or "//" in word or not word.isprintable():
                 self.diagnostics.error(f"ngspice cannot have a name like '{word}'", card.span, "use letters and digits")
 
+    def _check_model(self, card: ast.Card) -> None:
+        """Refuse models of LTspice that are others in ngspice."""
+        if not (self.ltspice and isinstance(card, ast.Model)):
+            return
+        given = dict(card.parameters)
+        if card.type == "d" and _IDEAL & given.keys():
+            hint = "use a junction with a small n=, or a B source with i=pwl(...)"
+            self.diagnostics.error(f"model '{card.name}' is LTspice's ideal diode, unknown to ngspice", card.span, hint)
+        if card.type in ("sw", "csw") and any(_is_negative(given.get(name)) for name in ("vh", "ih")):
+            hint = "use a B source with a smooth conductance"
+            self.diagnostics.error(
+                f"model '{card.name}' changes smoothly in LTspice, jumps in ngspice", card.span, hint
+            )
+
     # ------------------------------------------------------------------ expressions
 
     def _for_ngspice(self, extra: list[ast.Card], root: ast.Expression) -> ast.Expression:
@@ -241,6 +258,12 @@ class _Writer:
             ast.InitialCondition(((ast.Voltage(net, None, span), start),), span),
         ]
         return ast.Voltage(net, None, span)
+
+
+def _is_negative(value: ast.Expression | None) -> bool:
+    if isinstance(value, ast.Unary):
+        return value.operator == "-" and isinstance(value.operand, ast.Number) and value.operand.value > 0
+    return isinstance(value, ast.Number) and value.value < 0
 
 
 def _words(card: ast.Card) -> Iterator[str]:

@@ -105,7 +105,7 @@ def test_gmin_is_an_option() -> None:
         ("D1 a 0\n", 1, "wants 2 nodes and then a model"),
         ("D1 a 0 nm\n", 1, "model 'nm' is of type 'nmos': no model of a diode"),
         ("M1 a b 0 0 big\n.model big nmos level=8\n", 2, "the level of model 'big' is 8"),
-        ("M1 a b 0 0 nch w=1u l=1u\n.model nch.1 nmos lmin=1u\n", 1, "model 'nch' is in bins (nch.1)"),
+        ("M1 a b 0 0 nch w=1u l=0.5u\n.model nch.1 nmos lmin=1u\n", 1, "no bin of the model of m1 fits l=5e-07"),
         ("M1 a b 0 0 nm q=1\n", 1, "unknown parameter 'q' of a MOS transistor"),
         ("M1 a b 0 0 nm l=1u w=1u,2u\n", 1, "w= takes one value"),
         ("M1 a b 0 0 lat l=1u\n.model lat nmos ld=0.5u\n", 1, "has no length"),

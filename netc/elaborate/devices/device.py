@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import netc.parse.ast as ast
 from netc.elaborate.circuit import Value
@@ -13,9 +13,12 @@ from netc.elaborate.prepared import GROUND, Prepared, Source, multiplied
 from netc.elaborate.scopes import Definition, Scope
 from netc.ir.build import add
 from netc.ir.nodes import Const, Expr, Slot
+from netc.parse.dialects import dialect_hint
 from netc.parse.element_cards import number_written
 
 _TWO = 2
+_BIN_LIMITS = frozenset({"lmin", "lmax", "wmin", "wmax"})
+_EDGE = 1e-9  # relative, by which a size may miss the lower limit of a bin
 ZERO_CELSIUS = 273.15
 BOLTZMANN_PER_CHARGE = 1.38064852e-23 / 1.6021766208e-19
 """V/K, with the constants of ngspice 39."""
@@ -39,11 +42,13 @@ class Device:
     on_card: frozenset[str]
     expand: Callable[[Assembly], None]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    ideal: frozenset[str] = frozenset()  # parameters that make it another device in LTspice
     unsupported: frozenset[str] = frozenset()
     harmless: frozenset[str] = frozenset()
     elsewhere: frozenset[str] = frozenset()
     area: bool = False
     levels: tuple[int, ...] = (1,)
+    binned: bool = False  # a model may come in bins by length and width
     sensed: bool = False  # an element's name stands after the nodes, as on a switch
 
 
@@ -74,13 +79,35 @@ class PreparedDevice:
     home: Definition
     area: float | ast.Expression | None
     flags: frozenset[str]
+    bins: tuple[tuple[ast.Model, Definition], ...] = ()
 
     def expand(self, scope: Scope) -> Expansion:
         """Return the branches in the instance ``scope``; none after an error."""
-        assembly = Assembly(self, scope)
+        chosen = self._in_bin(scope) if self.bins else self
+        if chosen is None:
+            return Expansion()
+        assembly = Assembly(chosen, scope)
         if assembly.good:
             self.device.expand(assembly)
         return assembly.expansion if assembly.good else Expansion()
+
+    def _in_bin(self, scope: Scope) -> PreparedDevice | None:
+        """Return the device with the model whose lengths and widths it has; ``None`` after an error."""
+        context, given = scope.context, dict(self.card.parameters)
+        size = {name: context.number(scope.value(given[name][0])) * context.scale for name in "lw" if name in given}
+        for model, home in self.bins:
+            around, limits = scope.within(home), dict(model.parameters)
+            known = {name: context.number(around.value(limits[name])) for name in _BIN_LIMITS if name in limits}
+            if all(
+                known.get(f"{name}min", 0.0) * (1 - _EDGE)
+                <= size.get(name, math.nan)
+                < known.get(f"{name}max", math.inf)
+                for name in "lw"
+            ):
+                return replace(self, model=model, home=home, bins=())
+        shown = " and ".join(f"{name}={size[name]:g}" if name in size else f"no {name}=" for name in "lw")
+        context.error(f"no bin of the model of {self.card.name} fits {shown}", self.card.span, _listed_bins(self.bins))
+        return None
 
 
 def prepare(
@@ -91,36 +118,41 @@ def prepare(
     found = _find_model(device, context, definition, card)
     if found is None:
         return None
-    position, model, home = found
-    if not _known_type(device, context, card, model) or not _known_level(device, context, card, model, home):
+    position, candidates = found
+    if not all(
+        _known_type(device, context, card, model) and _known_level(device, context, card, model, home)
+        for model, home in candidates
+    ):
         return None
+    model, home = candidates[0]
     good = _check_keywords(device, context, card)
     nodes = [str(word) for word in card.words[:position]]
     control = nodes.pop() if device.sensed else None
     area, flags, rest_good = _rest(device, context, card, position + 1)
     if not (good and rest_good):
         return None
-    return PreparedDevice(device, card, tuple(nodes), control, model, home, area, flags)
+    bins = () if model.name == card.words[position] else tuple(candidates)
+    return PreparedDevice(device, card, tuple(nodes), control, model, home, area, flags, bins)
 
 
 def _find_model(
     device: Device, context: Context, definition: Definition, card: ast.Device
-) -> tuple[int, ast.Model, Definition] | None:
+) -> tuple[int, list[tuple[ast.Model, Definition]]] | None:
+    """Return where the name of the model stands, and the model, or the bins it comes in."""
     least, most = (count + device.sensed for count in device.nodes)
     for position in range(least, min(most + 1, len(card.words))):
         word = card.words[position]
         found = definition.find_model(word) if isinstance(word, str) else None
         if found is not None:
-            return position, *found
+            return position, [found]
     for position in range(least, min(most + 1, len(card.words))):
         word = card.words[position]
         binned = _bins(definition, word) if isinstance(word, str) else []
+        if binned and device.binned:
+            return position, binned
         if binned:
-            context.error(
-                f"model {word!r} is in bins ({', '.join(sorted(binned))}), which is not supported yet",
-                card.span,
-                "name the bin that fits the length and width",
-            )
+            shown = ", ".join(model.name for model, _ in binned)
+            context.error(f"a model of a {device.what} does not come in bins ({shown})", card.span, "name the model")
             return None
     if len(card.words) <= least:
         wanted = f"{least}" if least == most else f"{least} to {most}"
@@ -136,13 +168,20 @@ def _find_model(
     return None
 
 
-def _bins(definition: Definition, name: str) -> list[str]:
-    return [
+def _bins(definition: Definition, name: str) -> list[tuple[ast.Model, Definition]]:
+    """Return the models ``name.1``, ``name.2`` and so on."""
+    names = dict.fromkeys(
         model
         for around in definition.around()
         for model in around.models
         if model.startswith(f"{name}.") and model.removeprefix(f"{name}.").isdecimal()
-    ]
+    )
+    found = [definition.find_model(model) for model in names]
+    return [model for model in found if model is not None]
+
+
+def _listed_bins(bins: Sequence[tuple[ast.Model, Definition]]) -> str:
+    return f"the bins are {', '.join(model.name for model, _ in bins)}; give l= and w= within their limits"
 
 
 def _known_type(device: Device, context: Context, card: ast.Device, model: ast.Model) -> bool:
@@ -264,6 +303,7 @@ class Assembly:
         self.good = True
         self.given: dict[str, Expr] = {}
         self.model: dict[str, Expr] = {}
+        self.ideal: dict[str, Expr] = {}
         self._read_model()
         self.card: dict[str, list[Expr]] = {
             name: [as_expr(scope.value(value)) for value in values] for name, values in prepared.card.parameters
@@ -291,6 +331,15 @@ class Assembly:
                 self.given[name] = value
                 if math.isnan(self.number(value)):
                     self.good = False
+            elif name in device.ideal and self.context.dialect == "ltspice":
+                self.ideal[name] = as_expr(home.value(expression))
+            elif name in device.ideal:
+                self.context.error(
+                    f"model {model.name!r} is LTspice's ideal diode, which ngspice does not have",
+                    model.span,
+                    dialect_hint("ltspice"),
+                )
+                self.good = False
             elif name in device.unsupported:
                 if not (isinstance(expression, ast.Number) and expression.value == 0):
                     self.context.error(

@@ -6,6 +6,10 @@ Below -3 N VT the current goes to -IS as -IS (1 + (3 N VT / (e v))^3); below the
 -IS exp(-(BV + v) / (NBV VT)), NBV being N unless given, BV moved so that the current at -BV is IBV.  Recombination adds
 ISR (exp(v / (NR VT)) - 1) ((1 - v / VJ)^2 + 0.005)^(M / 2) above -3 N VT.  With IKF the current is divided by
 1 + sqrt(i / IKF).
+
+In LTspice a model with RON, ROFF, VFWD, VREV or RREV is another diode: its slope is 1 / ROFF below VFWD, 1 / RON above
+and 1 / RREV below -VREV, changing within EPSILON above VFWD (REVEPSILON below -VREV); the current ends at ILIMIT
+(REVILIMIT) as tanh.  So has it ngspice's LTspice mode, but for a jump at VFWD + EPSILON where there is no ILIMIT.
 """
 
 from __future__ import annotations
@@ -31,10 +35,14 @@ from netc.ir.derivative import tangent
 from netc.ir.nodes import Const, Expr
 
 _ITERATIONS = 25
+_REGIONS = frozenset({"ron", "roff", "vfwd", "vrev", "rrev"})
 _HIGH = 1e-18  # A: where ngspice begins to look at the knee
 
 
 def _expand(assembly: Assembly) -> None:
+    if assembly.ideal.keys() & _REGIONS:
+        _expand_ideal(assembly)
+        return
     model, area = assembly.model, assembly.area
     kelvin, nominal = assembly.temperatures
     anode, cathode = assembly.nodes
@@ -94,6 +102,43 @@ def _expand(assembly: Assembly) -> None:
     if inner == anode:
         for name in branches:
             assembly.terminal(name)
+
+
+def _expand_ideal(assembly: Assembly) -> None:
+    """Add LTspice's diode of straight lines, joined by parabolas where epsilon= or revepsilon= is given."""
+    given, nodes = assembly.ideal, (assembly.nodes[0], assembly.nodes[1])
+    if assembly.number(given.get("ron", ONE)) <= 0 or assembly.number(given.get("roff", ONE)) <= 0:
+        assembly.context.error("ron= and roff= of a diode must be above 0 ohms", assembly.prepared.model.span)
+        assembly.good = False
+        return
+    form = Form()
+    v = form.voltage(*nodes)
+    on = given.get("ron", ONE)
+    off = form.value(div(1.0, given["roff"])) if "roff" in given else gmin(assembly, form)
+    current = mul(off, v)
+    sides = [(v, given.get("vfwd", ZERO), on, given.get("epsilon", ZERO), given.get("ilimit"), ONE)]
+    if "vrev" in given:
+        back = given.get("rrev", on)
+        sides.append((neg(v), given["vrev"], back, given.get("revepsilon", ZERO), given.get("revilimit"), Const(-1.0)))
+    for across, threshold, resistance, width, limit, sign in sides:
+        conducting, edge = form.value(div(1.0, resistance)), form.value(threshold)
+        steeper, beyond = sub(conducting, off), binary("max", sub(across, edge), 0.0)
+        parabola: Expr = ZERO
+        half: Expr = ZERO
+        straight = beyond
+        if assembly.number(width) > 0:
+            span = form.value(width)
+            bent = binary("min", beyond, span)
+            parabola, straight = mul(steeper, div(mul(bent, bent), mul(2.0, span))), sub(beyond, bent)
+            edge, half = add(edge, span), mul(steeper, div(span, 2.0))
+        more = mul(steeper, straight)
+        if limit is not None:
+            most = form.value(limit)
+            left = sub(most, add(mul(off, edge), half))
+            more = sub(mul(left, unary("tanh", div(mul(conducting, straight), most))), mul(off, straight))
+        current = add(current, mul(sign, add(parabola, more)))
+    name = assembly.add("dc", "I", nodes, current, form)
+    assembly.terminal(name)
 
 
 def _recombination(assembly: Assembly, form: Form, v: Expr) -> Expr:
@@ -174,8 +219,9 @@ DEVICE = Device(
         "pt": "xti",
         "tref": "tnom",
     },
+    ideal=_REGIONS | frozenset({"epsilon", "revepsilon", "ilimit", "revilimit"}),
     unsupported=frozenset(
-        {"ikr", "ron", "roff", "vfwd", "vrev", "epsilon", "revepsilon", "ilimit", "tcv"}
+        {"ikr", "tcv"}
         | {
             "jsw",
             "cjsw",

@@ -34,6 +34,8 @@ _CHARGE = 1.6021766208e-19
 _INTRINSIC = 1.45e16  # 1/m^3
 _MAGIC = 0.025  # V: the least saturation voltage of Meyer's capacitances in ngspice
 _DEFAULT_SIZE = 1e-4  # m
+_POWERS = {"l": 1, "w": 1, "pd": 1, "ps": 1, "ad": 2, "as": 2}
+"""With which power of ``.option scale=`` a size grows."""
 
 
 class _Transistor:
@@ -52,7 +54,10 @@ class _Transistor:
         self._doping()
 
     def _card(self, name: str, default: float) -> Expr:
-        return self.assembly.card[name][0] if name in self.assembly.card else Const(default)
+        """Return a length, an area or a number of squares of the card, as ``.option scale=`` makes it."""
+        if name not in self.assembly.card:
+            return Const(default)
+        return mul(self.assembly.card[name][0], self.assembly.context.scale ** _POWERS.get(name, 0))
 
     def _behind(self, label: str, node: str, own: str, squares: str) -> str:
         """Return the inner node behind the resistance of drain or source."""
@@ -250,6 +255,7 @@ def _expand(assembly: Assembly) -> None:
 
 DEVICE = Device(
     what="MOS transistor",
+    binned=True,
     nodes=(4, 4),
     types={"nmos": 1.0, "pmos": -1.0},
     model={

@@ -4,6 +4,8 @@ ngspice jumps between RON and ROFF: on above VT + VH, off below VT - VH, and bet
 resistance R = ROFF (RON / ROFF)^x, which a gradient can pass through.  Without hysteresis x goes from 0 to 1 along
 3 u^2 - 2 u^3 within a thousandth of VT on both sides of VT; call that s(v - VT, VT / 1000).
 
+In LTspice a negative VH asks for such a transition, between VT - |VH| and VT + |VH|.
+
 With hysteresis a switch has to go all the way once it has begun, even where its own resistance takes the control back
 between the thresholds (a relaxation oscillator).  Two states follow each other with the time constant tau, a 100th of a
 step of ``.tran``: y, which moves to 1 above VT + VH, to 0 below VT - VH and between them to whichever it is nearer to,
@@ -32,7 +34,8 @@ def _expand(assembly: Assembly) -> None:
     if assembly.prepared.control is not None:  # ngspice looks at the current first where there is none yet
         upper, lower = add(threshold, hysteresis), sub(threshold, hysteresis)
         started_on = assembly.number(upper) < 0 or (started_on and assembly.number(lower) <= 0)
-    if assembly.number(hysteresis) < 0:
+    smooth = assembly.context.dialect == "ltspice" and assembly.number(hysteresis) < 0
+    if assembly.number(hysteresis) < 0 and not smooth:
         assembly.context.error(
             f"the hysteresis of model {assembly.prepared.model.name!r} is below 0, which is not supported",
             assembly.prepared.model.span,
@@ -47,7 +50,9 @@ def _expand(assembly: Assembly) -> None:
             return
     width = _WIDTH * max(abs(assembly.number(threshold)), _SCALE[assembly.prepared.card.kind])
     form = Form()
-    if assembly.number(hysteresis) == 0:
+    if smooth:
+        width = -assembly.number(hysteresis)
+    if smooth or assembly.number(hysteresis) == 0:
         share = _smooth(sub(_control(assembly, form), form.value(threshold)), width)
     else:
         follower = form.current(_memory(assembly, threshold, hysteresis, started_on))
