@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import FILE, OUTPUT, Quantity, deck_options, read_deck, say, step_options, write_json
-from .integrators import integrator_option, limits
+from .integrators import NAMES, limits
 
 if TYPE_CHECKING:
     from netc.compiler import Compilation
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from netc.ngspice.task import TaskAgreement
 
 _LOGIT_SCALE, _SPIKE = 100.0, 0.1  # as netc train: 1/V, V
+_CHECKED = 500  # most states of a circuit whose explicit Euler is checked by variable steps
 
 
 @click.command("validate")
 @deck_options
 @step_options
-@integrator_option
+@click.option(
+    "--integrator",
+    type=click.Choice([*NAMES, "auto"]),
+    help="How a step is taken; auto chooses steps by their error.  [euler; auto where that is not right]",
+)
 @click.option("--data", "data_name", metavar="NAME", help="Data set whose samples go through the network in both, too.")
 @click.option("--data-dir", type=FILE, metavar="DIR", help="Where the data are, or go.")
 @click.option("--samples", type=click.IntRange(min=1), default=3, show_default=True, help="Samples of --data.")
@@ -50,7 +55,7 @@ def command(
     lenient: bool,
     dt: float | None,
     tstop: float | None,
-    integrator: str,
+    integrator: str | None,
     data_name: str | None,
     data_dir: Path | None,
     samples: int,
@@ -66,6 +71,9 @@ def command(
     the error over dt, dt/2 and dt/4: that of the integrator, 1 for Euler, where nothing else is left), and with
     --data the task's (class and spikes of samples through the whole network).  Exits 1 when the worst NRMSE is above
     the tolerance.
+
+    As in netc simulate, explicit Euler gives way to steps chosen by their error where it is off by more than 0.5 % of
+    a signal's range, unless --integrator or --dt says how to step.
 
     \b
     Examples:
@@ -85,15 +93,26 @@ def command(
     from netc.runtime.stability import engineering, report
 
     adaptive = integrator == "auto"
-    compilation = read_deck(deck, include_directories, lenient, integrator="euler" if adaptive else integrator)
+    compilation = read_deck(
+        deck,
+        include_directories,
+        lenient,
+        integrator="euler" if adaptive or integrator is None else integrator,
+        stage="undriven",
+    )
     timing = compilation.circuit.timing
     if timing is None:
         raise NetcError(
             f"{deck} has no .tran, so there is nothing to compare", hint="add a card such as: .tran 10u 10m uic"
         )
     step, end = step_from_timing(timing, dt, tstop)
+    if integrator is None and dt is None and data_name is None:
+        reason = _why_not_euler(compilation, step, end)
+        adaptive = bool(reason)
+        if reason:
+            say(f"note: {reason}, so --integrator auto takes the steps; --integrator euler keeps to Euler")
     program = compilation.system if adaptive else compilation.undriven
-    stability = limits(compilation, integrator)
+    stability = limits(compilation, "auto" if adaptive else integrator or "euler")
     for line in report(stability, step):
         say(f"warning: {line}")
 
@@ -115,7 +134,17 @@ def command(
                 write_json(json_file, {"nodes": {}, "worst_nrmse": None, "order": None, "dt": step})
             remedy = engineering(stability.limit / 2, "s").replace(" ", "")
             raise CheckFailed(f"{diverged.diagnostics[0].message}; try --dt {remedy}") from None
-    found = validate(compilation.deck, run, timing, dt=step, tstop=end, tolerance=tol, engine=engine, on_grid=on_grid)
+    found = validate(
+        compilation.deck,
+        run,
+        timing,
+        dt=step,
+        tstop=end,
+        tolerance=tol,
+        engine=engine,
+        on_grid=on_grid,
+        steps_by_error=adaptive,
+    )
     for note in found.notes:
         say(f"note: {note}")
     click.echo(f"{'node':24s} {'NRMSE':>10s} {'max |error|':>12s} {'spikes':>9s} {'shift':>10s}")
@@ -156,6 +185,36 @@ def command(
         say(f"wrote {plot}")
     if not found.passed:
         raise CheckFailed(f"worst NRMSE {found.worst_nrmse:.3%} (node {found.worst_node}) is above {tol:.3%}")
+
+
+def _why_not_euler(compilation: Compilation, step: float, end: float) -> str:
+    """Return what is wrong with explicit Euler at this step; empty where nothing is, or nothing better is to be had."""
+    import numpy as np
+
+    from netc.diagnostics import NetcError
+    from netc.runtime import transient
+    from netc.runtime.automatic import PATIENCE, RIGHT
+    from netc.runtime.simulate import simulate, steps_for
+    from netc.runtime.stability import engineering
+
+    program = compilation.undriven
+    if sum(block.size for block in program.states) > _CHECKED:
+        return ""
+    steps = steps_for(end, step)
+    try:
+        better = transient.solve(
+            compilation.system, np.arange(steps + 1) * step, compilation.signals, seconds=PATIENCE
+        ).values
+    except NetcError:
+        return ""
+    try:
+        found = simulate(program, dt=step, steps=steps, observe=compilation.signals).values[:, 0].numpy()
+    except NetcError as error:
+        return f"explicit Euler fails ({error.diagnostics[0].message})"
+    off = transient.difference(found, better)
+    if off <= RIGHT:
+        return ""
+    return f"explicit Euler with steps of {engineering(step, 's')} is off by {100 * off:.2g} % of a signal's range"
 
 
 def _model_line(model: ModelError) -> str:
