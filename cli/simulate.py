@@ -154,7 +154,8 @@ def command(
             if 1 < parts() <= _MOST_STEPS:
                 say(f"note: each step of {engineering(step, 's')} is taken in {parts()} sub-steps")
             if steps > _MOST_STEPS:
-                raise NetcError(f"{steps:.2g} steps of explicit Euler are too many", hint="use --integrator auto")
+                message = f"{steps:.2g} steps of explicit Euler are too many"
+                raise automatic.TooManySteps(message, hint="use --integrator auto")
             return simulate(
                 _circuit(program, backend, getattr(torch, dtype), steps, disable),
                 dt=step,

@@ -31,6 +31,10 @@ _SOLVED = 200  # most algebraic unknowns, for the same
 _NAMED = 3
 
 
+class TooManySteps(NetcError):
+    """Explicit Euler is not even tried."""
+
+
 def run(
     system: Program,
     continuous: Callable[[], Program],
@@ -122,6 +126,8 @@ def checked(
                 if not dear(steps):
                     raise
                 solved = variable(math.inf)
+            if not dear(steps):  # along the way; what is known beforehand may ask for more
+                steps = rows * parts()
             if dear(steps):
                 many = f"{steps:,}" if steps < _COUNTABLE else f"more than {_COUNTABLE:,}"
                 line = f"explicit Euler would need {many} steps, so --integrator auto takes them"
@@ -141,7 +147,7 @@ def checked(
         better = trajectory(solved or variable())
     except NetcError as error:
         if failure is not None:
-            raise (failure if isinstance(error, transient.OutOfTime) else error) from None
+            raise (error if isinstance(failure, TooManySteps) else failure) from None
         return result, (f"the error of explicit Euler is not known: {error.diagnostics[0].message}",)
     if failure is not None:
         why = failure.diagnostics[0].message
