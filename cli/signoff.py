@@ -9,19 +9,23 @@ from pathlib import Path
 import click
 
 from .common import FILE, Quantity, cache_option, say
+from .devices import device_option, nominal_option
 from .export import device_options
 
 
 @click.command("signoff")
 @click.argument("run", type=FILE, metavar="RUN")
 @click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="The first K test samples.")
-@click.option("--monte-carlo", type=click.IntRange(min=1), metavar="M", help="Draws of device values, each in both.")
+@click.option("--monte-carlo", type=click.IntRange(min=1), metavar="M", help="Chips, each drawn for both alike.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="J", help="Processes of ngspice at once.  [all CPUs]")
 @click.option("--last", is_flag=True, help="Values of the last epoch, not of the one best on validation samples.")
 @device_options
+@device_option("spread")
+@device_option("read-noise")
+@nominal_option
 @click.option("--data", "data_name", metavar="NAME", help="Data set.  [that of the training]")
 @click.option("--data-dir", type=FILE, metavar="DIR", help="Where the data are, or go.")
-@click.option("--reltol", type=Quantity("ratio"), default=1e-4, show_default=True, help="ngspice's tolerance.")
+@click.option("--reltol", type=Quantity("ratio"), default=1e-3, show_default=True, help="ngspice's tolerance.")
 @click.option(
     "--max-step",
     type=Quantity("ratio"),
@@ -66,6 +70,9 @@ def command(
     noise_law: str,
     stuck_at: float,
     seed: int,
+    spread: float,
+    read_noise: float,
+    nominal: bool,
     data_name: str | None,
     data_dir: Path | None,
     reltol: float,
@@ -87,7 +94,7 @@ def command(
     \b
     Examples:
       netc signoff runs/mnist --samples 100
-      netc signoff runs/mnist --samples 20 --program-noise 0.1 --monte-carlo 10
+      netc signoff runs/mnist --samples 20 --spread 10% --monte-carlo 10
     """
     from netc.cache import DeckCache
     from netc.data import load
@@ -99,11 +106,15 @@ def command(
     from netc.training.interruption import StopRequest
     from netc.training.saved import open_run
 
-    devices = Devices(levels, program_noise, noise_law, stuck_at, seed)
+    declared = monte_carlo is not None and not nominal
+    devices = Devices(levels, program_noise, noise_law, stuck_at, seed, spread, read_noise, declared)
     devices.check()
-    if monte_carlo is not None and not devices.random:
-        raise NetcError("--monte-carlo has nothing to draw", hint="add --program-noise or --stuck-at")
     saved = open_run(run, last=last, cache=None if no_cache else DeckCache())
+    if monte_carlo is not None and not devices.differs(saved.compilation.program):
+        raise NetcError(
+            "--monte-carlo has nothing to draw",
+            hint="add --spread, --read-noise, --program-noise or --stuck-at, or *.netc spread to the deck",
+        )
     name = data_name or saved.data
     dataset = load(
         name, directory=data_dir, limit_train=1, limit_test=samples, events=saved.events if name == saved.data else None

@@ -18,6 +18,7 @@ import numpy as np
 from netc.diagnostics import NetcError
 from netc.ngspice.task import Stimuli
 from netc.parse.numbers import read_plain
+from netc.signoff.order import end_card, plain_lines
 
 _ROW = re.compile(r"e\S*\s+(\S+)\s+0\s+(\S+)\s+(\S+)\s+([-+.\w]+)")
 _RESISTOR = re.compile(r"(r\S*)\s+(\S+)\s+(\S+)\s+([-+.\w]+)")
@@ -38,7 +39,7 @@ class MergedStimuli(Stimuli):
         if _PREFIX in text.lower():
             raise NetcError(f"the deck uses names that begin with {_PREFIX}, which netc needs to merge rows")
         lines = text.split("\n")
-        plain = _plain_lines(lines)
+        plain = plain_lines(lines)
         rows = self._rows(lines, plain, driven)
         resistors = [
             (number, found)
@@ -106,20 +107,8 @@ class MergedStimuli(Stimuli):
             gain = float((conductances * self._gains[k] * given[self._features[k]]).sum()) / total
             more.append(f"e{_PREFIX}{k} {_PREFIX}{k} 0 {control[0]} {control[1]} {gain!r}")
             more.append(f"r{_PREFIX}{k} {_PREFIX}{k} {column} {1 / total!r}")
-        end = max(number for number, line in enumerate(lines) if line.strip().lower() == ".end")
+        end = end_card(lines)
         return "\n".join([*lines[:end], *more, *lines[end:]])
-
-
-def _plain_lines(lines: Sequence[str]) -> list[int]:
-    """Return the numbers of the lines outside of subcircuits that have no continuation."""
-    found, depth = [], 0
-    for number, line in enumerate(lines):
-        word = line.split(None, 1)[0].lower() if line.strip() else ""
-        depth += (word == ".subckt") - (word in (".ends", ".eom"))
-        continued = number + 1 < len(lines) and lines[number + 1].startswith("+")
-        if number and word and not depth and word[0] not in ".+*" and not continued:
-            found.append(number)
-    return found
 
 
 def _words(lines: Sequence[str], without: set[int]) -> set[str]:

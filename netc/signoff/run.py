@@ -11,32 +11,32 @@ import math
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from netc.compiler import compile_deck
 from netc.data import Dataset
 from netc.diagnostics import Diagnostic, NetcError, Severity
-from netc.elaborate.circuit import Circuit
-from netc.export import Devices, export, set_values, trained_values
-from netc.ir.program import Timing
-from netc.ngspice.locate import Installation, find_ngspice, require_engine
-from netc.ngspice.netlist import ngspice_text
-from netc.ngspice.task import Judge, Reading, Stimuli
+from netc.export import Devices, set_values, trained_values
+from netc.ngspice.locate import find_ngspice, require_engine
+from netc.ngspice.task import Judge, Reading
 from netc.report import waveforms
 from netc.signoff.merge import MergedStimuli
+from netc.signoff.netlists import ChipASample, OneChip, Writer
 from netc.signoff.store import Found, Store
 from netc.signoff.summary import Draw, Signoff
 from netc.signoff.workers import Bench, measure_all
+from netc.training import inputs
 from netc.training.contract import check_runnable, membranes
 from netc.training.saved import SavedRun, Simulator
+from netc.variability import draw
 
 FOLDER = "signoff"
 DECK, WORST = "trained.cir", "worst.png"
 _AT_ONCE = 32  # samples that netc runs together
+_RECORDINGS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Settings:
     Attributes:
         samples: of the test set, the first ones.
         devices: how programmed devices differ from what was learnt.
-        draws: Monte Carlo draws of ``devices``.
+        draws: chips, each a draw of ``devices``; where devices change from use to use, each sample has its own.
         jobs: processes at once.
         reltol: ngspice's relative tolerance; ``abstol`` is 1e-9 of it in amperes, ``vntol`` 1e-3 of it in volts.
         max_step: ngspice's largest step, in steps of netc's.
@@ -62,7 +62,7 @@ class Settings:
     devices: Devices = field(default_factory=Devices)
     draws: int = 1
     jobs: int = 1
-    reltol: float = 1e-4
+    reltol: float = 1e-3
     max_step: float = 2.0
     engine: str = "auto"
     timeout: float = 3600.0
@@ -111,8 +111,8 @@ def signoff(saved: SavedRun, dataset: Dataset, settings: Settings, progress: Pro
     progress = progress if progress is not None else Progress()
     started = time.perf_counter()
     settings.devices.check()
-    _check(saved, dataset, settings)
-    amplitudes = np.asarray(dataset.test_x[: settings.samples], dtype=np.float64)
+    hold = _check(saved, dataset, settings)
+    samples = np.asarray(dataset.test_x[: settings.samples], dtype=np.float64)
     labels = dataset.test_y[: settings.samples].tolist()
     installation = find_ngspice()
     engine = "batch" if settings.engine == "auto" and installation.executable else settings.engine
@@ -123,18 +123,35 @@ def signoff(saved: SavedRun, dataset: Dataset, settings: Settings, progress: Pro
         tuple(saved.module.OUTPUTS), membranes(saved.module, options.activity_nodes), options.logit_scale, threshold
     )
     simulate = saved.simulator(progress.say)
-    program = saved.compilation.program
+    program, devices = saved.compilation.program, settings.devices
     learnt = trained_values(saved.module, program)
     times = np.arange(saved.steps.count + 1) * saved.steps.dt
     folder = saved.directory / FOLDER
+    writer = _writer(saved, judge, times, settings, hold)
+    each = devices.changes_by_sample(program)
+    base = writer.text(learnt, folder / DECK) if each else ""
     draws: list[Draw] = []
+    merged = 0
     try:
         for number in range(settings.draws):
-            set_values(saved.module, settings.devices.programmed(program, learnt, number))
-            deck = folder / (DECK if settings.draws == 1 else f"draw-{number:03d}.cir")
-            bench = _bench(saved, deck, judge, times, settings, engine, installation)
-            ours = _ours(simulate, judge, amplitudes, times)
-            drawn, found = _measured(bench, number, amplitudes, labels, ours, settings, progress)
+            chip: OneChip | ChipASample
+            if each:
+                values, ours = {}, []
+                for sample, features in enumerate(samples):
+                    set_values(saved.module, draw(program, learnt, devices, number, sample))
+                    values[sample] = trained_values(saved.module, program)
+                    ours += _ours(simulate, judge, features[None], times, hold)
+                chip, text = ChipASample(writer, values, folder), f"{base}\n{devices} {number}"
+            else:
+                set_values(saved.module, draw(program, learnt, devices, number))
+                deck = folder / (DECK if settings.draws == 1 else f"draw-{number:03d}.cir")
+                text = writer.text(trained_values(saved.module, program), deck)
+                stimuli = writer.stimuli(text)
+                chip, merged = OneChip(stimuli), stimuli.merged if isinstance(stimuli, MergedStimuli) else 0
+                ours = _ours(simulate, judge, samples, times, hold)
+            store = _store(folder, text, judge, times, settings)
+            bench = Bench(chip, judge, times, store, engine, settings.timeout, installation)
+            drawn, found = _measured(bench, number, samples, labels, ours, settings, progress)
             draws.append(drawn)
             _draw_worst(drawn, ours, found, judge, times, folder, draws)
     finally:
@@ -145,65 +162,68 @@ def signoff(saved: SavedRun, dataset: Dataset, settings: Settings, progress: Pro
         "reltol": settings.reltol,
         "max_step_s": float(settings.max_step * times[1]),
         "whole_circuit": not settings.merge_rows,
-        "merged_resistors": bench.stimuli.merged if isinstance(bench.stimuli, MergedStimuli) else 0,
+        "merged_resistors": merged,
     }
     return Signoff(tuple(draws), judge.outputs, spent, how)
 
 
-def _check(saved: SavedRun, dataset: Dataset, settings: Settings) -> None:
+def _check(saved: SavedRun, dataset: Dataset, settings: Settings) -> int:
+    """Refuse what cannot be signed off; return how many steps a frame lasts, 0 where samples are amplitudes."""
     check_runnable(saved.module, dataset)
     circuit = saved.compilation.circuit
-    for driven in circuit.driven:
-        if driven.mode != "amplitude":
-            span = circuit.branches[driven.branch].span
-            message = "the inputs of this deck are whole waveforms: only amplitudes can be signed off"
-            raise NetcError([Diagnostic(Severity.ERROR, message, span)], circuit.sources)
-    if len(dataset.test_x.shape) != 2:
-        raise NetcError(f"samples of {dataset.name} change over time: only those of one number a feature can be run")
     if settings.samples > len(dataset.test_y):
         raise NetcError(f"{dataset.name} has {len(dataset.test_y)} test samples here, not {settings.samples}")
     if saved.options.integrator not in ("euler", "heun", "rk4") and circuit.timing is None:
         raise NetcError("the deck has no .tran")
+    wanted = "waveform" if dataset.changing else "amplitude"
+    for driven in circuit.driven:
+        if driven.mode != wanted:
+            span = circuit.branches[driven.branch].span
+            message = f"samples of {dataset.name} are {wanted}s, but this source is driven as {driven.mode}"
+            raise NetcError([Diagnostic(Severity.ERROR, message, span)], circuit.sources)
+    if not dataset.changing:
+        return 0
+    if settings.merge_rows:
+        raise NetcError("--merge-rows is for samples of one number a feature", hint="leave it out")
+    hold = inputs.steps_a_frame(saved.steps.count, dataset)
+    if dataset.test_x.shape[1] * hold != saved.steps.count:
+        raise NetcError(
+            f"test recordings last {dataset.test_x.shape[1] * hold} steps, those of the training {saved.steps.count}: "
+            "only recordings of that length can be signed off"
+        )
+    return hold
 
 
-def _bench(
-    saved: SavedRun,
-    path: Path,
-    judge: Judge,
-    times: np.ndarray,
-    settings: Settings,
-    engine: str,
-    installation: Installation,
-) -> Bench:
-    """Export the values as they stand and prepare ngspice's netlist from what was written."""
-    export(saved.compilation, trained_values(saved.module, saved.compilation.program), path)
-    deck = compile_deck(path, dialect=saved.compilation.dialect).deck
-    circuit: Circuit = saved.compilation.circuit
-    dt, stop = float(times[1]), float(times[-1])
-    timing = replace(
-        circuit.timing or Timing(dt, stop, uic=True), tstep=dt, tstop=stop, tstart=0.0, tmax=settings.max_step * dt
-    )
+def _writer(saved: SavedRun, judge: Judge, times: np.ndarray, settings: Settings, hold: int) -> Writer:
     reltol = settings.reltol
-    text = ngspice_text(
-        deck,
-        timing,
-        nodes=judge.names,
-        options=settings.options,
-        tolerances=f"reltol={reltol!r} abstol={reltol * 1e-9!r} vntol={reltol * 1e-3!r}",
+    return Writer(
+        saved,
+        judge.names,
+        times,
+        settings.max_step,
+        f"reltol={reltol!r} abstol={reltol * 1e-9!r} vntol={reltol * 1e-3!r}",
+        settings.options,
+        settings.merge_rows,
+        hold,
     )
-    driven = {circuit.branches[d.branch].name: circuit.branches[d.branch].law.kind for d in circuit.driven}
+
+
+def _store(folder: Path, text: str, judge: Judge, times: np.ndarray, settings: Settings) -> Store:
+    """Return where results of this netlist go."""
     kept: dict[str, object] = {"threshold": judge.threshold, "grid": times.tobytes(), "merged": settings.merge_rows}
     kept |= {"outputs": judge.outputs, "membranes": judge.membranes}
-    store = Store.of(path.parent, text, kept)
-    stimuli = MergedStimuli(text, driven) if settings.merge_rows else Stimuli(text, driven)
-    return Bench(stimuli, judge, times, store, engine, settings.timeout, installation)
+    return Store.of(folder, text, kept)
 
 
-def _ours(simulate: Simulator, judge: Judge, amplitudes: np.ndarray, times: np.ndarray) -> list[Reading]:
+def _ours(simulate: Simulator, judge: Judge, samples: np.ndarray, times: np.ndarray, hold: int) -> list[Reading]:
     """Return what netc makes of every sample."""
     readings = []
-    for first in range(0, len(amplitudes), _AT_ONCE):
-        volts = simulate(amplitudes[first : first + _AT_ONCE], judge.names).cpu().numpy().astype(np.float64)
+    at_once = _RECORDINGS_AT_ONCE if hold else _AT_ONCE
+    for first in range(0, len(samples), at_once):
+        given = samples[first : first + at_once]
+        if hold:
+            given = given.swapaxes(0, 1).repeat(hold, axis=0)
+        volts = simulate(given, judge.names).cpu().numpy().astype(np.float64)
         if not np.isfinite(volts).all():
             raise NetcError("the circuit diverges in netc", hint="train with a smaller --dt")
         for k in range(volts.shape[1]):
@@ -214,7 +234,7 @@ def _ours(simulate: Simulator, judge: Judge, amplitudes: np.ndarray, times: np.n
 def _measured(
     bench: Bench,
     draw: int,
-    amplitudes: np.ndarray,
+    given: np.ndarray,
     labels: list[int],
     ours: list[Reading],
     settings: Settings,
@@ -225,7 +245,7 @@ def _measured(
     found: dict[int, Found] = {}
     failed: dict[int, str] = {}
     if settings.resume:
-        known = {number: bench.store.load(number, sample, shape) for number, sample in enumerate(amplitudes)}
+        known = {number: bench.store.load(number, sample, shape) for number, sample in enumerate(given)}
         found = {number: result for number, result in known.items() if result is not None}
     progress.begin(len(labels), len(found))
 
@@ -239,7 +259,7 @@ def _measured(
 
     missing = [number for number in range(len(labels)) if number not in found]
     before = _processor_seconds()
-    if not measure_all(bench, amplitudes, missing, settings.jobs, done, progress.wanted):
+    if not measure_all(bench, given, missing, settings.jobs, done, progress.wanted):
         raise Stopped(f"stopped after {len(found)} of {len(labels)} samples of draw {draw}, which are kept")
     samples = {n: bench.judge.compare(labels[n], ours[n], found[n].reading) for n in sorted(found)}
     seconds = {number: result.seconds for number, result in sorted(found.items())}

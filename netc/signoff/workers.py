@@ -13,7 +13,8 @@ import numpy as np
 from netc.diagnostics import NetcError
 from netc.ngspice.bridge import run
 from netc.ngspice.locate import Installation
-from netc.ngspice.task import Judge, Stimuli
+from netc.ngspice.task import Judge
+from netc.signoff.netlists import ChipASample, OneChip
 from netc.signoff.store import Found, Store
 
 _ATTEMPTS = 2
@@ -25,14 +26,14 @@ class Bench:
     """All that running one sample takes but the sample.
 
     Attributes:
-        stimuli: the netlist.
+        chip: gives the netlist of a sample.
         judge: what is looked at.
         times: netc's grid, seconds, ``(rows,)``.
         store: where results go.
         engine, timeout, installation: see :func:`netc.ngspice.bridge.run`.
     """
 
-    stimuli: Stimuli
+    chip: OneChip | ChipASample
     judge: Judge
     times: np.ndarray
     store: Store
@@ -50,7 +51,7 @@ class Bench:
             started = time.perf_counter()
             try:
                 waves = run(
-                    self.stimuli.scaled(sample),
+                    self.chip.netlist(number, sample),
                     nodes=self.judge.names,
                     timeout=self.timeout,
                     engine=self.engine,
@@ -80,7 +81,7 @@ def measure_all(
 
     Args:
         bench: what runs one.
-        samples: ``(samples, features)``.
+        samples: ``(samples, features)``, recordings ``(samples, frames, features)``.
         numbers: which of them.
         jobs: processes at once.
         done: is told each result as it comes, or why there is none.
