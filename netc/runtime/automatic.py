@@ -23,6 +23,9 @@ PATIENCE = 60.0  # s
 DEAR = 500_000
 """Operations of explicit Euler, about two seconds in PyTorch, from which variable steps alone are taken."""
 
+HOPELESS = 100_000_000_000
+"""Operations of explicit Euler, minutes in a kernel and days in PyTorch, that are not begun where other steps failed."""
+
 RIGHT = 5e-3
 """Error of explicit Euler up to which it stands: half of what a result may be off, for the other has an error too."""
 
@@ -134,6 +137,8 @@ def checked(
                 return trajectory(solved), (f"{line}; --integrator euler keeps to Euler",)
         except NetcError as error:
             unsolved = error
+            if operations * rows * parts() >= HOPELESS:
+                raise
     failure: NetcError | None = None
     try:
         result = euler()

@@ -111,18 +111,22 @@ def solve(
         try:
             found, steps, reached = _run(system, observer, times, edges, start, tolerance, until, largest)
             fine, largest = found.values, _FLOOR * reached
+        except OutOfTime:
+            if error <= accepted:
+                break
+            raise
         except Stuck as stuck:
             problem = stuck
-            coarse = None
             if stuck.too_many:  # a tighter tolerance takes more of them
                 break
+            coarse, error = None, math.inf
             continue
         if coarse is not None:
             error = difference(fine, coarse)
             if error <= wanted:
                 break
         coarse = fine
-    if coarse is None:
+    if coarse is None or (problem is not None and problem.too_many and not error <= accepted):
         assert problem is not None
         raise _unsolved(system, problem)
     if not error <= accepted:

@@ -184,6 +184,17 @@ def test_too_many_steps_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         transient.solve(program, np.linspace(0.0, 1e-2, 11), ["a"])
 
 
+def test_a_result_that_is_accepted_stands_where_better_takes_too_many_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, times = system("L1 a 0 1m IC=0\nC1 a 0 1u IC=1\n", tmp_path), np.linspace(0.0, 1e-3, 11)
+    steps = transient.solve(program, times, ["a"]).steps
+    monkeypatch.setattr(transient, "_MOST_STEPS", steps)
+    found = transient.solve(program, times, ["a"], wanted=0.0)
+    assert 0 < found.error < transient.ACCEPTED
+    assert abs(found.values[-1, 0] - math.cos(times[-1] / math.sqrt(1e-9))) < 2 * transient.ACCEPTED
+
+
 def test_nothing_of_a_deck_reaches_the_compiler(tmp_path: Path) -> None:
     before = module.source()
     System(system("C1 some_name 0 1u ic=1\nR1 some_name 0 1k\n", tmp_path)).native  # noqa: B018 - compiles, if anything does
