@@ -107,9 +107,8 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option(
     "--draws-per-batch",
     type=int,
-    default=8,
-    show_default=True,
-    help="Chips with devices of their own that share the samples of a batch; as many as samples: one each.",
+    help="Chips with devices of their own that share the samples of a batch; as many as samples: one each.  "
+    "[8 for spread alone, else 4]",
 )
 @click.option(
     "--spike-threshold", type=Quantity("V"), default="110m", show_default=True, help="Where a spike is counted."

@@ -60,6 +60,7 @@ class TrainingOptions:
         noise_law: distribution of spread and noise.
         nominal: leave out the spread that the deck declares.
         draws_per_batch: chips that the samples of a batch are shared among, at most; as many as samples: a draw each.
+            ``None``: 8 where there is spread alone, else 4, each of whose draws takes longer.
         chunk: time steps kept at once for backpropagation, the rest recomputed; 0 keeps all; ``None``
             decides by the memory that is free.
         test_every: epochs between looks at the test set; 0 looks only at the end.
@@ -100,7 +101,7 @@ class TrainingOptions:
     levels: int | None = None
     noise_law: str = "normal"
     nominal: bool = False
-    draws_per_batch: int = 8
+    draws_per_batch: int | None = None
     chunk: int | None = None
     test_every: int = 0
     spike_threshold: float = 0.11
@@ -118,11 +119,11 @@ class TrainingOptions:
             NetcError: with one line for each.
         """
         found = Diagnostics()
-        least_of = {"epochs": 1, "batch": 1, "seed": 0, "test_every": 0, "patience": 0, "draws_per_batch": 1}
+        least_of = {"epochs": 1, "batch": 1, "seed": 0, "test_every": 0, "patience": 0}
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 found.error(f"{_flag(name)} must be at least {least}, not {getattr(self, name)}")
-        for name, least in (("steps", 1), ("threads", 1), ("chunk", 0)):
+        for name, least in (("steps", 1), ("threads", 1), ("chunk", 0), ("draws_per_batch", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 found.error(f"{_flag(name)} must be at least {least}, not {value}")
@@ -181,6 +182,12 @@ class TrainingOptions:
         return Devices(
             self.levels, 0.0, self.noise_law, self.stuck_at, self.seed, self.spread, self.read_noise, not self.nominal
         )
+
+    @property
+    def samples_per_draw(self) -> int:
+        """How many samples a chip runs in training."""
+        more = self.levels is not None or self.stuck_at > 0 or self.read_noise > 0
+        return math.ceil(self.batch / (self.draws_per_batch or (4 if more else 8)))
 
     @property
     def program_passes(self) -> tuple[str, ...]:

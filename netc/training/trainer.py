@@ -207,8 +207,7 @@ def _session(
     engine = choose(program, module, options, steps, notify, len(dataset.train_y), found, hold)
     variation = None
     if options.devices.acts(program):
-        each = math.ceil(options.batch / options.draws_per_batch)
-        variation = Variation(engine, module, program, options.devices, each)
+        variation = Variation(engine, module, program, options.devices, options.samples_per_draw)
     return Session(module, engine, dataset, options, steps, nodes, found, workers or Workers(), variation)
 
 

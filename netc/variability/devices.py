@@ -160,31 +160,39 @@ class Devices:
         """
         count, real = len(x), x.dtype.type
         key = self._key(block, draw)
-        slope = np.ones_like(x)
+        x, slope = x.copy(), np.ones_like(x)
         if self.levels is not None:  # gradients go straight through
             steps = self.levels - 1
-            level = np.rint((x - real(low)) / real(high - low) * real(steps))
-            x = np.where(level >= steps, real(high), real(low) + real(high - low) * (level / real(steps)))
+            x -= real(low)
+            x /= real(high - low)
+            x *= real(steps)
+            np.rint(x, out=x)
+            top = np.flatnonzero(x >= steps)
+            x /= real(steps)
+            x *= real(high - low)
+            x += real(low)
+            x[top] = real(high)
         if self.program_noise > 0:
             slope = factors(self.program_noise, self.law, deviations([*key, _PROGRAM], self.law, count, x.dtype))
-            free = x * slope
-            x = np.clip(free, real(low), real(high))
-            slope[x != free] = 0
+            x *= slope
+            slope[(x < real(low)) | (x > real(high))] = 0
+            np.clip(x, real(low), real(high), out=x)
         factor = self.factor(block, count, x.dtype, draw, sample, read=False)
         if factor is not None:
-            x, slope = x * factor, slope * factor
+            x *= factor
+            slope *= factor
         for place, spread in enumerate(self._spreads(block)):
             if spread.amount:
-                x = x + real(spread.amount) * self._deviation(block, place, spread, count, x.dtype, draw, sample)
+                x += real(spread.amount) * self._deviation(block, place, spread, count, x.dtype, draw, sample)
         if self.stuck_at > 0:
             chance = uniforms([*key, _STUCK], count, x.dtype)
             stuck = np.flatnonzero(chance < real(self.stuck_at))
-            x = x.copy()
             x[stuck] = np.where(chance[stuck] < real(self.stuck_at / 2), real(low), real(high))
             slope[stuck] = 0
         if self.read_noise > 0:
             factor = self._read(key, count, x.dtype, sample)
-            x, slope = x * factor, slope * factor
+            x *= factor
+            slope *= factor
         return Moved(x, slope)
 
     def multiplies(self, block: ParameterBlock) -> bool:
