@@ -100,7 +100,7 @@ def test_lanes_are_moved_summed_and_looked_up_as_in_the_interpreter() -> None:
         Select(Binary("gt", x, Time()), build.unary("exp", x), build.neg(x)),
     ]
     leaves: list[Expr] = [State(f"s{k}", part.size) for k, part in enumerate(parts)]
-    fixed = {p: np.array([0.5, -2.0, 3.0])}
+    fixed: dict[Expr, np.ndarray] = {p: np.array([0.5, -2.0, 3.0])}
     machine = solver([*parts, x], [*leaves, x], fixed)
     for first in (-1.0, 0.5, 1.0, 2.0, 7.0):
         v = np.concatenate([np.zeros(machine.size - 4), [first, 0.2, -0.7, 1.1]])
