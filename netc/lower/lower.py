@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -9,30 +10,34 @@ import networkx as nx
 
 from netc.diagnostics import Diagnostics, NetcError
 from netc.elaborate.circuit import Branch, Circuit, Value
-from netc.ir.build import ZERO, add, neg, sub
+from netc.ir.build import ZERO, add, mul, neg, sub
 from netc.ir.nodes import Concat, Expr, Index, Unknown, postorder
 from netc.ir.program import AlgebraicBlock, InputBlock, Observable, Program, StateBlock
 from netc.lower.couplings import Couplings, couplings_values
-from netc.lower.equations import INPUT, Definition, Equations, gather
+from netc.lower.equations import INPUT, Definition, Equations, gather, scatter_add
 from netc.lower.families import Families, sort_into_families, value_form
 from netc.lower.order import dependence_order
 from netc.lower.topology import Forest, build_forest
 from netc.lower.values import BlockNames, Values, parameter_kinds
 
 
-def lower(circuit: Circuit) -> Program:
+def lower(circuit: Circuit, *, powers: bool = False) -> Program:
     """Lower by modified nodal analysis to ``x' = f(x, z, u, p)``, ``0 = g(x, z, u, p)``.
 
     States are the voltages of the capacitors in a normal tree and the currents of inductors; voltages
     that sources fix are expressions; what remains are algebraic unknowns, in blocks in the order in which
     they can be solved.  Elements of one form become lanes of one array.
 
+    Args:
+        circuit: the flat circuit.
+        powers: also make ``p(xn#.r#)`` observable, for each pattern of names the power (W) that its elements take up.
+
     Raises:
         NetcError: for source loops, floating nets, cut-sets of inductors and current sources, and an initial
             condition that could not hold; all together.
     """
     try:
-        return _lowered(circuit)
+        return _lowered(circuit, powers)
     except RecursionError:
         raise NetcError(
             "sources and capacitors of this deck depend on one another in too long a chain, one on the next",
@@ -40,7 +45,7 @@ def lower(circuit: Circuit) -> Program:
         ) from None
 
 
-def _lowered(circuit: Circuit) -> Program:
+def _lowered(circuit: Circuit, powers: bool) -> Program:
     diagnostics = Diagnostics(dict(circuit.sources), [])
     forest = build_forest(circuit, diagnostics)
     diagnostics.raise_if_failed()
@@ -52,7 +57,7 @@ def _lowered(circuit: Circuit) -> Program:
     equations = Equations(circuit, forest, order, families, names, values, diagnostics, couplings)
 
     states = _states(equations)
-    observables = _observables(equations)
+    observables = _observables(equations) + (_powers(equations) if powers else ())
     equations.finish()
     algebraic = _algebraic(equations)
     _check_initial(equations)
@@ -284,6 +289,28 @@ def _observables(equations: Equations) -> tuple[Observable, ...]:
             value = gather(equations.current(number), Index([lane]))
             found.append(Observable(equations.names.new("current", [signal[2:-1]]), "A", (signal,), value))
     return tuple(found)
+
+
+def _powers(equations: Equations) -> tuple[Observable, ...]:
+    """Voltage times current, summed over elements whose names differ by numbers only."""
+    circuit = equations.circuit
+    sums: dict[str, Expr] = {}
+    for number, family in enumerate(equations.families.branches):
+        if circuit.branches[family.branches[0]].law.kind in ("D", "S"):
+            continue
+        power = mul(equations.branch_voltage(family), equations.current(number))
+        lanes: dict[str, list[int]] = {}
+        for lane, branch in enumerate(family.branches):
+            lanes.setdefault(power_name(circuit.branches[branch].name), []).append(lane)
+        for name, members in lanes.items():
+            found = scatter_add(gather(power, Index(members)), Index([0] * len(members)), 1)
+            sums[name] = add(sums[name], found) if name in sums else found
+    return tuple(Observable(equations.names.new("power", [name]), "W", (name,), value) for name, value in sums.items())
+
+
+def power_name(element: str) -> str:
+    """Return the observable that the power of an element goes into: ``p(r#_#p)`` for ``r7_3p``."""
+    return f"p({re.sub(r'[0-9]+', '#', element)})"
 
 
 def _check_initial(equations: Equations) -> None:

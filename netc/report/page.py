@@ -16,8 +16,10 @@ import torch
 from netc.data import Dataset
 from netc.diagnostics import NetcError, printable
 from netc.kernels.circuit import kernel_for
+from netc.report import energy
 from netc.report.hardware import Assumptions, estimate
 from netc.report.run import conductances, draw_run
+from netc.report.style import scale
 from netc.training import inputs
 from netc.training.run_folder import RESULT, VERSIONS, RunFolder
 from netc.training.saved import SavedRun
@@ -32,6 +34,12 @@ _PICTURES = {
     "weights": "What neurons of the first layer look for",
     "signoff": "The worst sample in ngspice",
 }
+
+
+_SIGNED_OFF = (
+    *("samples", "failed", "class_agreement", "accuracy_ngspice", "accuracy_netc", "nrmse", "nrmse_worst"),
+    *("spikes_netc", "spikes_ngspice", "same_spike_count", "reltol", "max_step_s", "whole_circuit"),
+)
 
 
 def predicted(saved: SavedRun, dataset: Dataset) -> np.ndarray:
@@ -71,8 +79,8 @@ def confusion(labels: np.ndarray, guesses: np.ndarray, classes: int) -> list[lis
     return rows
 
 
-def figures(saved: SavedRun, dataset: Dataset) -> dict[str, Any]:
-    """Return all that the page says, as plain JSON values.
+def figures(saved: SavedRun, dataset: Dataset, energy_samples: int = 2) -> dict[str, Any]:
+    """Return all that the page says, as plain JSON values; energy is that of the first ``energy_samples``, if any.
 
     Raises:
         NetcError: the run has not been finished.
@@ -104,8 +112,23 @@ def figures(saved: SavedRun, dataset: Dataset) -> dict[str, Any]:
             for name, g in banks.items()
         },
         "hardware": _hardware(layers, saved.steps.count, float(result.get("hidden_activity", 0.0))),
+        "energy": None,
+        "signoff": _agreement(saved.directory / "signoff" / "result.json"),
     }
+    if energy_samples and saved.options.integrator == "euler":
+        found["energy"] = energy.measure(saved, dataset, min(energy_samples, len(dataset.test_y)))
     return found
+
+
+def _agreement(path: Path) -> dict[str, Any] | None:
+    """Return what the last sign-off found, if there was one."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    except ValueError as error:
+        raise NetcError(f"{path} is damaged: {error}", hint="run netc signoff again") from error
+    return {name: found.get(name) for name in _SIGNED_OFF}
 
 
 def _layers(banks: Mapping[str, np.ndarray], features: int) -> list[int]:
@@ -136,7 +159,7 @@ def _hardware(layers: Sequence[int], steps: int, activity: float) -> dict[str, A
     }
 
 
-def write(saved: SavedRun, dataset: Dataset, target: Path | None = None) -> Path:
+def write(saved: SavedRun, dataset: Dataset, target: Path | None = None, energy_samples: int = 2) -> Path:
     """Write the page and its figures, into the run folder where no ``target`` is given; return the page's path.
 
     Raises:
@@ -144,11 +167,13 @@ def write(saved: SavedRun, dataset: Dataset, target: Path | None = None) -> Path
     """
     if not any((saved.directory / f"{name}.png").is_file() for name in _PICTURES):
         draw_run(saved.directory, saved.compilation, dataset)
-    found = figures(saved, dataset)
+    found = figures(saved, dataset, energy_samples)
+    places = {name: saved.directory / f"{name}.png" for name in _PICTURES}
+    places["signoff"] = saved.directory / "signoff" / "worst.png"
     pictures = [
-        {"caption": caption, "data": base64.b64encode((saved.directory / f"{name}.png").read_bytes()).decode("ascii")}
+        {"caption": caption, "data": base64.b64encode(places[name].read_bytes()).decode("ascii")}
         for name, caption in _PICTURES.items()
-        if (saved.directory / f"{name}.png").is_file()
+        if places[name].is_file()
     ]
     page = target or saved.directory / PAGE
     try:
@@ -170,5 +195,11 @@ def _render(found: Mapping[str, Any], pictures: Sequence[Mapping[str, str]]) -> 
         lstrip_blocks=True,
     )
     environment.filters["printable"] = lambda text: printable(str(text))
+    environment.filters["si"] = _si
     largest = max((n for row in found["confusion"] for n in row), default=1)
     return environment.get_template("report.html.j2").render(found, pictures=pictures, largest=max(1, largest))
+
+
+def _si(value: float, unit: str) -> str:
+    factor, shown = scale(np.array([value]), unit)
+    return f"{value / factor:.3g} {shown}"
