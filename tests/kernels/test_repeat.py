@@ -71,6 +71,20 @@ def test_repeated_calls_give_the_same_bits(wide: Any, kernel: Kernel) -> None:
         assert torch.equal(a, b)
 
 
+def test_the_number_of_threads_changes_no_bit(wide: Any) -> None:
+    inputs, labels = _inputs(7, 70).float(), torch.arange(70) % 4  # several tiles, the last one not full
+    module: Any = instantiate(wide)
+    found = []
+    for threads in (1, 2, 5):
+        kernel = build(wide, threads=threads)
+        assert kernel is not None
+        for _ in range(5):
+            loss = kernel.loss(module, inputs, labels, STEPS, DT, SCALE)
+            found.append((loss.detach(), *torch.autograd.grad(loss, list(module.parameters()))))
+    for later in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], later, strict=True))
+
+
 def test_a_loss_that_counts_three_times_has_three_times_the_gradients(wide: Any, kernel: Kernel) -> None:
     module: Any = instantiate(wide, torch.float64)
     parameters = list(module.parameters())
