@@ -270,7 +270,9 @@ def random_number(translator: Translator, node: ast.Call, translate: Callable[[a
         return translator.wrong_count(node, str(function.count))
     if context.random is None:
         context.note(
-            f"{node.function}() stands for its nominal value", node.span, "with .options seed=1 it is drawn at random"
+            f"{node.function}() stands for its nominal value",
+            node.span,
+            "with .options seed=1 it is drawn at random; train and variability draw it where it is a whole value",
         )
         return translate(node.arguments[0])
     return function.draw(context.random, *(translate(argument) for argument in node.arguments))
