@@ -11,7 +11,6 @@ import numpy as np
 
 from netc.data import Dataset
 from netc.elaborate.circuit import Circuit
-from netc.export import trained_values
 from netc.ir.interpret import simulate
 from netc.lower import lower
 from netc.lower.lower import power_name
@@ -109,8 +108,10 @@ def measure(saved: SavedRun, dataset: Dataset, samples: int) -> dict[str, Any]:
         given = given.swapaxes(0, 1).repeat(hold, axis=0)
         steps = len(given)
     names = [lane for o in program.observables if o.unit == "W" for lane in o.lanes]
-    known = {block.name for block in program.parameters}
-    values = {k: v for k, v in trained_values(saved.module, compilation.program).items() if k in known}
+    learnt = {block.name for block in compilation.program.parameters if block.trained is not None}
+    values = {
+        name: value.detach().double().cpu().numpy() for name, value in saved.module.values().items() if name in learnt
+    }
     states = [compilation.circuit.nets[net] for net in sorted(state_nets(compilation.circuit))]
     rows, _ = simulate(program, steps, saved.steps.dt, given, observe=[*names, *states], values=values)
     power, traces = rows[..., : len(names)], rows[..., len(names) :]

@@ -171,7 +171,7 @@ def write(saved: SavedRun, dataset: Dataset, target: Path | None = None, energy_
     places = {name: saved.directory / f"{name}.png" for name in _PICTURES}
     places["signoff"] = saved.directory / "signoff" / "worst.png"
     pictures = [
-        {"caption": caption, "data": base64.b64encode(places[name].read_bytes()).decode("ascii")}
+        {"name": name, "caption": caption, "data": base64.b64encode(places[name].read_bytes()).decode("ascii")}
         for name, caption in _PICTURES.items()
         if places[name].is_file()
     ]
