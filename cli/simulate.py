@@ -135,8 +135,7 @@ def command(
             observe=signals,
             dtype=getattr(torch, dtype),
         )
-        for line in lines:
-            say(f"note: {line}")
+        _tell(lines)
     else:
         checks = integrator is None and backend == "auto" and sum(b.size for b in program.states) <= _CHECKED
 
@@ -178,8 +177,7 @@ def command(
                 parts=parts,
                 operations=_operations(program),
             )
-            for line in lines:
-                say(f"note: {line}")
+            _tell(lines)
         else:
             result = fixed()
     if timing is not None and not timing.uic and _is_still(result, sum(block.size for block in program.states)):
@@ -206,6 +204,14 @@ def command(
         click.echo(found.line(), err=output is None and plot is None)
     if json_file is not None:
         write_json(json_file, {"measures": {found.name: found.to_json() for found in measured}})
+
+
+def _tell(lines: tuple[str, ...]) -> None:
+    """Print what there is to say of a run."""
+    from netc.runtime.automatic import WARNING
+
+    for line in lines:
+        say(line if line.startswith(WARNING) else f"note: {line}")
 
 
 def _is_still(result: Trajectory, states: int) -> bool:

@@ -29,6 +29,9 @@ HOPELESS = 100_000_000_000
 RIGHT = 5e-3
 """Error of explicit Euler up to which it stands: half of what a result may be off, for the other has an error too."""
 
+WARNING = "warning: "
+"""What a line begins with that is more than a note."""
+
 _ANALYSED = 2000  # most states whose time constants are bounded for the sake of a remark
 _SOLVED = 200  # most algebraic unknowns, for the same
 _NAMED = 3
@@ -70,7 +73,7 @@ def run(
     fast = _fast(system, continuous, dt)
     if fast:
         lines.append(fast)
-    return Trajectory(times, observe, values), tuple(lines)
+    return Trajectory(times, observe, values), (*lines, *_warned(found))
 
 
 def checked(
@@ -134,7 +137,7 @@ def checked(
             if dear(steps):
                 many = f"{steps:,}" if steps < _COUNTABLE else f"more than {_COUNTABLE:,}"
                 line = f"explicit Euler would need {many} steps, so --integrator auto takes them"
-                return trajectory(solved), (f"{line}; --integrator euler keeps to Euler",)
+                return trajectory(solved), (f"{line}; --integrator euler keeps to Euler", *_warned(solved))
         except NetcError as error:
             unsolved = error
             if operations * rows * parts() >= HOPELESS:
@@ -149,22 +152,28 @@ def checked(
     try:
         if unsolved is not None:
             raise unsolved
-        better = trajectory(solved or variable())
+        solved = solved or variable()
+        better = trajectory(solved)
     except NetcError as error:
         if failure is not None:
             raise (error if isinstance(failure, TooManySteps) else failure) from None
         return result, (f"the error of explicit Euler is not known: {error.diagnostics[0].message}",)
     if failure is not None:
         why = failure.diagnostics[0].message
-        return better, (f"explicit Euler fails ({why}), so --integrator auto takes the steps",)
+        return better, (f"explicit Euler fails ({why}), so --integrator auto takes the steps", *_warned(solved))
     error_of_euler = transient.difference(*(found.values[:, 0].double().numpy() for found in (result, better)))
     if error_of_euler <= RIGHT:
-        return result, ()
+        return result, _warned(solved)
     share = f"{100 * error_of_euler:.2g} % of a signal's range"
     off = f"explicit Euler with steps of {engineering(dt, 's')} is off by {share}"
     if keep:
-        return result, (f"{off}; --integrator auto is not",)
-    return better, (f"{off}, so --integrator auto takes the steps; --integrator euler keeps to Euler",)
+        return result, (f"{off}; --integrator auto is not", *_warned(solved))
+    line = f"{off}, so --integrator auto takes the steps; --integrator euler keeps to Euler"
+    return better, (line, *_warned(solved))
+
+
+def _warned(solved: transient.Solution) -> tuple[str, ...]:
+    return tuple(f"{WARNING}{line}" for line in solved.warnings)
 
 
 def _fast(system: Program, continuous: Callable[[], Program], dt: float) -> str:

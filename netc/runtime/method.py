@@ -51,6 +51,16 @@ SETTLING = 100
 """Most Newton steps for the unknowns."""
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Residual, as a share of its largest terms, that is no more than what is left when they cancel."""
+STALLED = 1e-12
+"""The same where no Newton step makes it less: rounding that an operational amplifier amplifies."""
+HELD_GROWTH = 8.0
+"""How often an error grows e-fold at a place before a state that stays there is held (:mod:`netc.runtime.held`)."""
+HELD_WITHIN = 1e-3
+"""How close a state stays to be held, as a share of its largest value."""
+HELD_LOST = 100 * float(np.finfo(np.float64).eps)
+"""Distance from a place, as a share of its value, that is no more than rounding."""
+HELD_ZERO = 1e-12
+"""Share of the distance from a place that is rounding of a place at 0."""
 
 CONSTANTS = {
     "NODES": NODES,
@@ -74,5 +84,10 @@ CONSTANTS = {
     "MOST_FULL_ITERATIONS": MOST_FULL_ITERATIONS,
     "SETTLING": SETTLING,
     "ROUNDING": ROUNDING,
+    "STALLED": STALLED,
+    "HELD_GROWTH": HELD_GROWTH,
+    "HELD_WITHIN": HELD_WITHIN,
+    "HELD_LOST": HELD_LOST,
+    "HELD_ZERO": HELD_ZERO,
 }
 """What the C++ has of them, by name."""

@@ -22,12 +22,13 @@ from netc.ir.interpret import Array
 from netc.ir.nodes import Expr
 from netc.kernels.library import load
 from netc.runtime import method
+from netc.runtime.held import Held
 from netc.runtime.tape import OPERATIONS, Tape, Unsupported, tapes
 
 DONE, FULL, PAUSED, STUCK, INCONSISTENT = range(5)
 """Why :meth:`Native.advance` returned; see ``enum Status`` in ``cpp/radau.h``."""
 
-_PARTS = ("machine.h", "linear.h", "radau.h", "solver.cpp")
+_PARTS = ("machine.h", "linear.h", "held.h", "radau.h", "solver.cpp")
 _HEADERS = ("algorithm", "chrono", "cmath", "cstdint", "cstring", "limits", "vector")
 _BUFFER = 2_000_000  # numbers of rows held at once
 _SLICE = 0.1  # s between two looks at the clock
@@ -54,13 +55,17 @@ class _Setup(ctypes.Structure):
 class _Run(ctypes.Structure):
     _fields_ = (
         *((name, _REAL) for name in ("relative", "first", "longest")),
-        *((name, _INTEGER) for name in ("most_steps", "edge_count", "row_count")),
-        *((name, _POINTER) for name in ("absolute", "least", "start", "edges", "times")),
+        *((name, _INTEGER) for name in ("most_steps", "edge_count", "row_count", "held_count")),
+        *((name, _POINTER) for name in ("absolute", "least", "start", "edges", "times", "places", "held")),
     )
 
 
 class _Report(ctypes.Structure):
     _fields_ = (("time", _REAL), ("steps", _INTEGER), ("left", _INTEGER))
+
+
+class _Held(ctypes.Structure):
+    _fields_ = (("state", _INTEGER), ("lost", _INTEGER), ("place", _REAL), ("distance", _REAL), ("growth", _REAL))
 
 
 @cache
@@ -77,6 +82,7 @@ def library() -> ctypes.CDLL | None:
         "begin": (None, [_POINTER, _POINTER]),
         "advance": (ctypes.c_int, [_POINTER, _REAL, _INTEGER, _POINTER, _POINTER]),
         "get": (None, [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER]),
+        "held": (_INTEGER, [_POINTER, _INTEGER, _POINTER]),
         "set": (None, [_POINTER, _POINTER]),
     }
     for name, (result, arguments) in functions.items():
@@ -198,6 +204,7 @@ class Native:
         most_steps: int,
         first: float,
         longest: float,
+        held: Sequence[Held] = (),
     ) -> None:
         """Start a run from ``start`` ``(size,)`` through all stretches between ``edges``; see :class:`Radau`.
 
@@ -211,10 +218,13 @@ class Native:
             most_steps: attempts.
             first: first step of a stretch, as a share of it.
             longest: step, seconds.
+            held: where the error allowed to a state is a share of the distance.
         """
         arrays = [np.ascontiguousarray(x, dtype=np.float64) for x in (absolute, least, start, edges, times)]
+        arrays.append(np.array([place.place for place in held], dtype=np.float64))
+        arrays.append(np.array([place.state for place in held], dtype=np.int64))
         self._kept[2:] = arrays
-        run = _Run(relative, first, longest, most_steps, len(edges), len(times), *map(_at, arrays))
+        run = _Run(relative, first, longest, most_steps, len(edges), len(times), len(held), *map(_at, arrays))
         self._solver.netc_begin(self._handle, ctypes.byref(run))
 
     def advance(self) -> Iterator[tuple[int, Array]]:
@@ -234,6 +244,13 @@ class Native:
         """Let the variables be ``v`` ``(size,)``, which satisfy the equations."""
         v = np.ascontiguousarray(v, dtype=np.float64)
         self._solver.netc_set(self._handle, _at(v))
+
+    def held(self) -> list[Held]:
+        """Return where states were held in this run."""
+        count = self._solver.netc_held(self._handle, 0, None)
+        found = (_Held * max(1, count))()
+        self._solver.netc_held(self._handle, count, found)
+        return [Held(one.state, one.place, one.distance, one.growth, bool(one.lost)) for one in found[:count]]
 
     def state(self) -> State:
         """Return where the run is."""

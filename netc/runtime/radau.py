@@ -10,13 +10,14 @@ order 3 measures the error of the states (E. Hairer, G. Wanner, Solving Ordinary
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from netc.ir.interpret import Array
+from netc.runtime.held import Held, Watch, tightened
 from netc.runtime.method import (
     CREPT,
     DEFECT,
@@ -47,6 +48,7 @@ class Stuck(Exception):
 
     def __init__(self, time: float, worst: Array, *, too_many: bool = False) -> None:
         self.time, self.worst, self.too_many = time, worst, too_many
+        self.held: Sequence[Held] = ()
         super().__init__("the step became too short")
 
 
@@ -70,11 +72,19 @@ class Radau:
     """Steps through one smooth stretch after another; remembers the Jacobian and the size of signals."""
 
     def __init__(
-        self, system: System, relative: float, absolute: Array, *, most_steps: int, largest: Array | None = None
+        self,
+        system: System,
+        relative: float,
+        absolute: Array,
+        *,
+        most_steps: int,
+        largest: Array | None = None,
+        held: Sequence[Held] = (),
     ) -> None:
         """``relative`` is the error allowed in a step to each state, as a share of the largest value it has had.
 
-        It is at least ``absolute`` ``(size,)`` and that share of ``largest`` ``(size,)``.
+        It is at least ``absolute`` ``(size,)`` and that share of ``largest`` ``(size,)``, but close to a place in
+        ``held`` no more than a share of the distance.
         """
         self._system = system
         self._mass = system.mass
@@ -84,6 +94,9 @@ class Radau:
         self._largest = np.zeros(system.size)
         self._left = most_steps
         self.steps = 0
+        self.watch = Watch(system.states)
+        self._places = held
+        self._held = np.array(sorted({place.state for place in held}), dtype=np.int64)
 
     def stretch(self, start: float, end: float, v: Array, first: float, longest: float) -> Iterator[Step]:
         """Yield the steps from ``start`` to ``end`` seconds from ``v``; ``first`` and ``longest`` bound the step."""
@@ -99,6 +112,7 @@ class Radau:
         rejected = False
         factors: tuple[Factors, Factors] | None = None
         self._largest = np.maximum(self._largest, np.abs(v))
+        self.watch.restart(v)
         while time < end:
             h = min(h, longest)
             if time + h * (1 + 1e-9) >= end:
@@ -166,6 +180,9 @@ class Radau:
             before_error, before_h = max(norm, 1e-2), h
             last = Step(time, time + h if time + h < end * (1 - 1e-15) else end, v, after, POLYNOMIAL @ z)
             self.steps += 1
+            if there is not None:
+                n = system.states
+                self.watch.step(h, after[:n], at_end[:n], there.diagonal()[:n], self._largest[:n])
             yield last
             time, v = last.end, after
             now = min(max(time, low), high)
@@ -191,7 +208,17 @@ class Radau:
 
     def _scale(self, v: Array) -> Array:
         reached = np.maximum(np.maximum(self._largest, np.abs(v)), self._least)
-        return np.asarray(self._absolute + self._relative * reached)
+        scale = np.asarray(self._absolute + self._relative * reached)
+        return tightened(scale, v, self._relative, self._places)
+
+    def _measured(self, change: Array, v: Array, scale: Array) -> Array:
+        """Return corrections ``(..., size)`` in units of the error allowed; 0 where no more than rounding is left."""
+        result = np.abs(change) / scale
+        held = self._held
+        if len(held):
+            rounding = 4 * np.finfo(np.float64).eps * np.abs(v[held])
+            result[..., held] = np.where(np.abs(change[..., held]) <= rounding, 0.0, result[..., held])
+        return np.asarray(result)
 
     def _norm(self, error: Array, scale: Array) -> float:
         """The worst state counts: a mean would let one signal of many go wrong."""
@@ -244,7 +271,7 @@ class Radau:
             w_real, w_complex = w_real + d_real, w_complex + d_complex
             change = np.outer(FROM_REAL, d_real) + 2 * np.outer(FROM_COMPLEX, d_complex).real
             z = np.outer(FROM_REAL, w_real) + 2 * np.outer(FROM_COMPLEX, w_complex).real
-            measured = np.abs(change) / scale
+            measured = self._measured(change, v, scale)
             if np.all(np.abs(slopes[:, system.states :]) <= rounding):
                 measured = measured[:, : system.states]
             size = float(np.max(measured, initial=0.0))
@@ -283,7 +310,7 @@ class Radau:
             z = z + change
             if not np.isfinite(z).all():
                 return None
-            if float(np.max(np.abs(change) / scale, initial=0.0)) < self._newton:
+            if float(np.max(self._measured(change, v, scale), initial=0.0)) < self._newton:
                 return z, min(iteration + 1, MOST_ITERATIONS), 1.0
         return None
 

@@ -6,6 +6,9 @@ the circuit, linearised there, have a mode that grows, or where another search e
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+from itertools import pairwise
+
 import numpy as np
 
 from netc.diagnostics import Diagnostic, Diagnostics, Severity, Span
@@ -24,6 +27,7 @@ _APART = 1e-2  # relative, and volts
 _SHOWN = 3
 _PART = 0.1  # of the largest share in a mode, from which on a node is named
 _ROUNDING = 1e-9
+_STILL = 1e-7  # of the largest value: less is no movement
 
 
 def named_states(circuit: Circuit, point: Point) -> dict[str, float]:
@@ -78,21 +82,75 @@ def growing_mode(program: Program, values: dict[str, float]) -> tuple[float, boo
         matrix = np.asarray(system.jacobian(0.0, v))
         if not np.isfinite(matrix).all():
             return None
-        modes = _of_states(matrix, system.states)
-    if modes is None:
+        found = modes(matrix, system.states)
+    if found is None:
         return None
-    rates, shapes = modes
+    rates, shapes = found
     fastest = int(np.argmax(rates.real))
     growth = float(rates[fastest].real)
     if growth <= _ROUNDING * float(np.max(np.abs(rates))):
         return None
-    share = np.abs(shapes[:, fastest])
-    order = [k for k in np.argsort(-share) if share[k] > _PART * share.max()]
+    order = _foremost(shapes[:, fastest])
     return growth, abs(rates[fastest].imag) > growth * 1e-6, [system.names[k] for k in order]
 
 
-def _of_states(matrix: Array, states: int) -> tuple[Array, Array] | None:
-    """Return eigenvalues and vectors of the states' own equations, what is algebraic solved for."""
+def lingering(
+    system: System, samples: Sequence[tuple[float, Array]], largest: Array, moving: Set[int], *, rested: bool
+) -> str:
+    """Return a sentence if a run stays at a point that it would leave if anything disturbed it, else nothing.
+
+    Args:
+        system: that ran.
+        samples: times and variables ``(size,)`` along the run, ascending.
+        largest: value of each variable in the run, ``(size,)``.
+        moving: states that are known to move, however little.
+        rested: whether the run starts from an operating point; of that one :func:`remarks` tells.
+    """
+    if not 0 < system.states <= system.size <= DENSE:
+        return ""
+    n, grown, since, first = system.states, 0.0, 0.0, True
+    for (time, v), (later, after) in pairwise(samples):
+        moved = np.abs(after - v)[:n] > _STILL * (largest[:n] + _STILL)
+        mode = None if moved.all() else _fastest_of(system, time, v)
+        if mode is None or moved[mode[1]].any() or not moving.isdisjoint(mode[1]):
+            grown, first = 0.0, False
+            continue
+        since = time if grown == 0.0 else since
+        grown += mode[0] * (later - time)
+        if grown > _GROWTH and not (rested and first):
+            shown = [f"{system.names[k]} at {after[k]:.4g} {system.units[k]}" for k in mode[1][:_SHOWN]]
+            return (
+                f"from t = {since:.3g} s on the circuit stays at a point that is not stable ({_listed(shown)}): what "
+                f"disturbs it grows e-fold every {1.0 / mode[0]:.2g} s, so rounding decides when it leaves, and in "
+                "ngspice may do so otherwise; start it on one side by .ic"
+            )
+    return ""
+
+
+def _fastest_of(system: System, time: float, v: Array) -> tuple[float, list[int]] | None:
+    """Return the fastest growth, 1/s, and the states it moves most; ``None`` where nothing grows."""
+    with np.errstate(all="ignore"):
+        found = modes(system.dense(time, v), system.states)
+    if found is None:
+        return None
+    rates, shapes = found
+    fastest = int(np.argmax(rates.real))
+    growth = float(rates[fastest].real)
+    return (growth, _foremost(shapes[:, fastest])) if growth > _ROUNDING * float(np.max(np.abs(rates))) else None
+
+
+def _foremost(shape: Array) -> list[int]:
+    share = np.abs(shape)
+    return [int(k) for k in np.argsort(-share) if share[k] > _PART * share.max()]
+
+
+def modes(matrix: Array, states: int) -> tuple[Array, Array] | None:
+    """Return eigenvalues and vectors of the states' own equations, what is algebraic solved for.
+
+    Args:
+        matrix: derivatives of all rates by all variables, ``(size, size)``, states first.
+        states: number of those.
+    """
     own, drive = matrix[:states, :states], matrix[:states, states:]
     if matrix.shape[0] > states:
         inner = matrix[states:, states:]

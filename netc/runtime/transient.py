@@ -19,9 +19,11 @@ from netc.diagnostics import NetcError
 from netc.ir.interpret import Array
 from netc.ir.program import Program
 from netc.runtime.breakpoints import breakpoints
-from netc.runtime.method import ROUNDING, SETTLING
+from netc.runtime.held import Held, joined, remarks
+from netc.runtime.method import ROUNDING, SETTLING, STALLED
 from netc.runtime.native import INCONSISTENT, STUCK, Native
 from netc.runtime.radau import Radau, Stuck, worst
+from netc.runtime.steadiness import lingering
 from netc.runtime.system import DENSE, Factors, Observer, System, shifted
 
 LARGEST = 5000
@@ -51,7 +53,8 @@ class Solution:
     """Signals ``(rows, names)`` at ``times`` ``(rows,)`` seconds.
 
     ``error`` is the estimated error of the worst signal, root mean square over its range; ``steps`` and ``edges``
-    count what it took; ``fastest`` is the largest eigenvalue met along the way, in 1/s.
+    count what it took; ``fastest`` is the largest eigenvalue met along the way, in 1/s; ``warnings`` are sentences on
+    what hangs on rounding.
     """
 
     times: Array
@@ -61,6 +64,7 @@ class Solution:
     steps: int
     edges: int
     fastest: float
+    warnings: tuple[str, ...] = ()
 
 
 class OutOfTime(NetcError):
@@ -107,10 +111,14 @@ def solve(
     error, steps = math.inf, 0
     problem: Stuck | None = None
     largest = np.array([_SLIGHT.get(unit, 0.0) for unit in system.units])
+    held: list[Held] = []
+    lost: tuple[str, ...] = ()
     for tolerance in _TOLERANCES:
         try:
-            found, steps, reached = _run(system, observer, times, edges, start, tolerance, until, largest)
+            found, steps, reached = _run(system, observer, times, edges, start, tolerance, until, largest, held)
             fine, largest = found.values, _FLOOR * reached
+            held, fresh = joined(held, found.held, reached)
+            lost = remarks(found.held, system.names)
         except OutOfTime:
             if error <= accepted:
                 break
@@ -120,12 +128,20 @@ def solve(
             if stuck.too_many:  # a tighter tolerance takes more of them
                 break
             coarse, error = None, math.inf
+            held, _ = joined(held, stuck.held, largest)
+            lost = remarks(stuck.held, system.names)
             continue
+        if fresh:  # what was lost there, the run before may have lost too
+            coarse, error = None, math.inf
+            if tolerance > _TOLERANCES[-1]:
+                continue
         if coarse is not None:
             error = difference(fine, coarse)
             if error <= wanted:
                 break
         coarse = fine
+    if not error <= accepted and lost:
+        raise NetcError(lost[0], hint="choose a step and an integrator by name")
     if coarse is None or (problem is not None and problem.too_many and not error <= accepted):
         assert problem is not None
         raise _unsolved(system, problem)
@@ -135,7 +151,12 @@ def solve(
             f"{_TOLERANCES[-1]:g}: this circuit is too sensitive to be followed for {tstop:g} s",
             hint="simulate a shorter time with --tstop, or choose a step and an integrator by name",
         )
-    return Solution(times, tuple(observe), fine, error, steps, len(edges), _fastest(system, found.samples))
+    fastest, warnings = _fastest(system, found.samples), lost
+    rested = program.timing is not None and not program.timing.uic
+    lingers = lingering(system, found.samples, reached, {place.state for place in held}, rested=rested)
+    if lingers:
+        warnings = (*warnings, lingers)
+    return Solution(times, tuple(observe), fine, error, steps, len(edges), fastest, warnings)
 
 
 def difference(a: Array, b: Array) -> float:
@@ -157,36 +178,58 @@ def _run(
     tolerance: float,
     until: float,
     largest: Array,
+    held: Sequence[Held],
 ) -> tuple[_Table, int, Array]:
     """Return rows of signals, the number of steps and the largest value of each variable.
 
-    ``largest`` is what counts as the least such value while the steps are chosen.
+    ``largest`` is what counts as the least such value while the steps are chosen, and ``held`` where states are held.
     """
+    rows = _Table(observer, times)
+    try:
+        steps, reached = _taken(system, rows, edges, start, tolerance, until, largest, held)
+    except Stuck as stuck:
+        stuck.held = rows.held
+        raise
+    if not np.isfinite(rows.values).all():
+        raise Stuck(float(edges[-1]), np.zeros(0, dtype=np.int64))
+    return rows, steps, reached
+
+
+def _taken(
+    system: System,
+    rows: _Table,
+    edges: Array,
+    start: Array,
+    tolerance: float,
+    until: float,
+    largest: Array,
+    held: Sequence[Held],
+) -> tuple[int, Array]:
+    """Fill ``rows``; return as :func:`_run` does."""
     absolute = np.array([_ABSOLUTE.get(unit, 1e-10) for unit in system.units]) * (tolerance / 1e-6)
     most_steps = _MOST_STEPS + 20 * len(edges)
-    tstop = float(edges[-1])
-    longest = tstop / _LEAST_STEPS
-    rows = _Table(observer, times)
+    longest = float(edges[-1]) / _LEAST_STEPS
     if system.native is not None:
         system.native.begin(
             start,
             edges,
-            times,
+            rows.times,
             relative=tolerance,
             absolute=absolute,
             least=largest,
             most_steps=most_steps,
             first=_FIRST,
             longest=longest,
+            held=held,
         )
-        steps, reached = _run_native(system, system.native, rows, until)
-    else:
-        solver = Radau(system, tolerance, absolute, most_steps=most_steps, largest=largest)
-        _run_numpy(system, solver, edges, start, rows, until, longest)
-        steps, reached = solver.steps, solver.largest
-    if not np.isfinite(rows.values).all():
-        raise Stuck(tstop, np.zeros(0, dtype=np.int64))
-    return rows, steps, reached
+        try:
+            return _run_native(system, system.native, rows, until)
+        finally:
+            rows.held = system.native.held()
+    solver = Radau(system, tolerance, absolute, most_steps=most_steps, largest=largest, held=held)
+    rows.held = solver.watch.found
+    _run_numpy(system, solver, edges, start, rows, until, longest)
+    return solver.steps, solver.largest
 
 
 class _Table:
@@ -196,6 +239,7 @@ class _Table:
         self.times = times
         self.values = np.empty((len(times), len(observer)))
         self.samples: list[tuple[float, Array]] = []
+        self.held: list[Held] = []
         self.row = 0
         self._observer = observer
         self._sampled = np.unique(np.linspace(0, len(times) - 1, _SAMPLES).astype(np.int64))
@@ -310,7 +354,8 @@ def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float
         if not np.isfinite(g).all():
             return None
         whole = system.jacobian(time, v)[n:]
-        if np.all(np.abs(g) <= ROUNDING * (abs(whole) @ np.abs(v))) and not pull:
+        terms = abs(whole) @ np.abs(v)
+        if np.all(np.abs(g) <= ROUNDING * terms) and not pull:
             return v  # rates of change in femtofarads have no size of their own: rounding is all there is
         jacobian = whole[:, n:]
         if pull:
@@ -336,6 +381,8 @@ def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float
                 or damping * np.max(np.abs(step)) < 1e-9
             ):
                 break
+            if not pull and np.all(np.abs(g) <= STALLED * terms):
+                return v
             damping /= 2
         else:
             return v if size < 1e-12 else None

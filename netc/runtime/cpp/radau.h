@@ -8,8 +8,9 @@ struct Setup {
 
 struct Run {
     double relative, first, longest;
-    int64_t most_steps, edge_count, row_count;
-    const double *absolute, *least, *start, *edges, *times;
+    int64_t most_steps, edge_count, row_count, held_count;
+    const double *absolute, *least, *start, *edges, *times, *places;
+    const int64_t* held;
 };
 
 struct Report {
@@ -41,7 +42,7 @@ public:
         const std::vector<int64_t> order(s.order, s.order + n_);
         shape(order);
         for (Vector* x : {&v_, &before_, &slope_, &at_end_, &scale_, &largest_, &least_, &absolute_, &error_, &rough_, &again_,
-                          &after_, &rounding_, &trial_, &right_, &right_real_})
+                          &after_, &rounding_, &trial_, &right_, &right_real_, &floor_})
             x->assign(n_, 0.0);
         for (Vector* x : {&z_, &slopes_, &polynomial_, &guess_}) x->assign(3 * n_, 0.0);
         right_complex_.assign(n_, Complex());
@@ -56,10 +57,12 @@ public:
         std::copy(r.absolute, r.absolute + n_, absolute_.begin());
         std::copy(r.least, r.least + n_, least_.begin());
         std::fill(largest_.begin(), largest_.end(), 0.0);
+        watch_.begin(states_);
         newton_ = std::max(1e-3, std::min(3e-3, std::sqrt(r.relative)));
         left_ = r.most_steps;
         edge_ = row_ = pending_ = steps_ = 0;
         inside_ = consistent_ = false;
+        std::fill(floor_.begin(), floor_.end(), 0.0);
     }
 
     void set(const double* v) {
@@ -75,6 +78,8 @@ public:
         report->steps = steps_;
         report->left = left_;
     }
+
+    const std::vector<Held>& held() const { return watch_.found(); }
 
     void rates(double time, const double* v, double* to) {
         rates_.run(time, v, n_);
@@ -198,6 +203,7 @@ private:
         has_last_ = rejected_ = false;
         before_error_ = before_h_ = 0.0;
         for (int64_t k = 0; k < n_; ++k) largest_[k] = std::max(largest_[k], std::fabs(v_[k]));
+        watch_.restart(v_.data());
         inside_ = true;
     }
 
@@ -306,6 +312,9 @@ private:
         before_error_ = std::max(norm, 1e-2);
         before_h_ = h_;
         accept();
+        if (checked)
+            for (int64_t k = 0; k < states_; ++k)
+                watch_.step(k, h_, v_[k], at_end_[k], diagonal_[k] < entries_ ? there_[diagonal_[k]] : 0.0, largest_[k]);
         const bool known = checked && now() == times[2];
         if (known)
             slope_.swap(at_end_);
@@ -376,6 +385,17 @@ private:
         for (int64_t k = 0; k < n_; ++k)
             scale_[k] = absolute_[k]
                         + run_.relative * std::max(std::max(largest_[k], std::fabs(v[k])), least_[k]);
+        for (int64_t j = 0; j < run_.held_count; ++j) {
+            const int64_t k = run_.held[j];
+            const double room = ROUNDING * std::fabs(v[k]) + run_.relative * std::fabs(v[k] - run_.places[j]);
+            scale_[k] = std::min(scale_[k], room + std::numeric_limits<double>::min());
+            floor_[k] = 4 * std::numeric_limits<double>::epsilon() * std::fabs(v[k]);
+        }
+    }
+
+    // A correction in units of the error allowed; of no more than rounding where that is all there is.
+    double measured(double change, int64_t k) const {
+        return std::fabs(change) <= floor_[k] ? 0.0 : std::fabs(change) / scale_[k];
     }
 
     double worst(const double* error) const {  // not a number if one is
@@ -478,7 +498,7 @@ private:
         double found = 0.0;
         for (int i = 0; i < 3; ++i)
             for (int64_t k = 0; k < count; ++k) {
-                const double x = std::fabs(change[i * n_ + k]) / scale_[k];
+                const double x = measured(change[i * n_ + k], k);
                 if (x != x) return x;
                 if (x > found) found = x;
             }
@@ -513,7 +533,7 @@ private:
                 for (int64_t k = 0; k < n_; ++k) {
                     const double step = whole_right_[3 * k + i];
                     z_[i * n_ + k] += step;
-                    size = std::max(size, std::fabs(step) / scale_[k]);
+                    size = std::max(size, measured(step, k));
                 }
             if (!finite(z_.data(), 3 * n_)) return false;
             if (size < newton_) {
@@ -528,7 +548,7 @@ private:
     // Damped Newton for the unknowns at `time`, the states as they are: netc.runtime.transient._algebraic.
     bool algebraic(double time) {
         const int64_t m = n_ - states_;
-        Vector v = v_, trial(n_), f(n_), entries(entries_), weight(m), step(m), cancel(m);
+        Vector v = v_, trial(n_), f(n_), entries(entries_), weight(m), step(m), cancel(m), left(m);
         rates(time, v.data(), f.data());
         for (int turn = 0; turn < SETTLING; ++turn) {
             if (!finite(f.data() + states_, m)) return false;
@@ -546,10 +566,15 @@ private:
                 w = std::max(w, std::fabs(some_values_[k]));
             }
             if (!unknowns_.factor(some_values_.data())) return false;
-            for (int64_t k = 0; k < m; ++k) step[k] = -f[states_ + k];
+            for (int64_t k = 0; k < m; ++k) {
+                step[k] = -f[states_ + k];
+                left[k] = std::fabs(step[k]);
+            }
             unknowns_.solve(step.data());
             if (!finite(step.data(), m)) return false;
             bool small = true;
+            bool stalled = true;
+            for (int64_t k = 0; k < m; ++k) stalled = stalled && left[k] <= STALLED * cancel[k];
             double longest = 0.0, size = 0.0, damping = 1.0;
             for (int64_t k = 0; k < m; ++k) {
                 small = small && std::fabs(step[k]) <= 1e-12 * std::fabs(v[states_ + k]) + 1e-15;
@@ -570,6 +595,10 @@ private:
                 double there = 0.0;
                 for (int64_t k = 0; k < m; ++k) there = std::max(there, std::fabs(f[states_ + k]) / weight[k]);
                 if (there <= (1 - 1e-4 * damping) * size || damping * longest < 1e-9) break;
+                if (stalled) {
+                    v_ = v;
+                    return true;
+                }
             }
             v = trial;
             if (turn + 1 == SETTLING) return false;
@@ -588,7 +617,8 @@ private:
     Vector real_values_, some_values_, whole_values_, whole_right_;
     Vector v_, before_, slope_, at_end_, scale_, largest_, least_, absolute_, error_, rough_, again_, after_, rounding_;
     Vector trial_, right_, right_real_, z_, slopes_, polynomial_, guess_, jacobian_, there_, blocks_;
-    Vector w_real_, change_;
+    Vector w_real_, change_, floor_;
+    Watch watch_;
     Run run_{};
     double newton_ = 0, start_ = 0, end_ = 0, low_ = 0, high_ = 0, time_ = 0, h_ = 0, factored_ = 0;
     double before_error_ = 0, before_h_ = 0, last_start_ = 0, last_end_ = 0;

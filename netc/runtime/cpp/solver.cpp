@@ -24,5 +24,12 @@ void netc_get(void* solver, double* v, double* slope, double* largest, Report* r
     static_cast<Solver*>(solver)->get(v, slope, largest, report);
 }
 
+// How many states were held; the first `capacity` of them go to `to`.
+int64_t netc_held(void* solver, int64_t capacity, Held* to) {
+    const std::vector<Held>& found = static_cast<Solver*>(solver)->held();
+    std::copy(found.begin(), found.begin() + std::min<int64_t>(capacity, found.size()), to);
+    return found.size();
+}
+
 void netc_set(void* solver, const double* v) { static_cast<Solver*>(solver)->set(v); }
 }
