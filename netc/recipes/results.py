@@ -174,7 +174,7 @@ def _section(runs: Sequence[Run]) -> list[str]:
     ]
     lines += [_line(r) for r in runs]
     machines = dict.fromkeys(_machine(r) for r in runs)
-    return [*lines, "", f"Machine: {'; '.join(machines)}."]
+    return [*lines, "", f"Machine: {'; '.join(machines)}{_load(runs)}."]
 
 
 def _line(run: Run) -> str:
@@ -205,6 +205,13 @@ def _machine(run: Run) -> str:
     found = run.about.get("machine", {})
     return (
         f"{found.get('processor', 'unknown processor')}, {found.get('processors', '?')} processors, "
-        f"{run.versions['threads']} threads, load average {found.get('load')} at the start, "
-        f"torch {run.versions['torch']}, Python {run.versions['python']}"
+        f"threads used: {run.versions['threads']}, torch {run.versions['torch']}, Python {run.versions['python']}"
     )
+
+
+def _load(runs: Sequence[Run]) -> str:
+    """Return how busy the machine was when runs began: wall times of a busy one are long."""
+    loads = [load[0] for run in runs if (load := run.about.get("machine", {}).get("load"))]
+    if not loads:
+        return ""
+    return f"; load average at the start {f'{min(loads):.1f} to ' if len(loads) > 1 else ''}{max(loads):.1f}"
