@@ -7,7 +7,7 @@ resistance R = ROFF (RON / ROFF)^x, which a gradient can pass through.  Without 
 In LTspice a negative VH asks for such a transition, between VT - |VH| and VT + |VH|.
 
 With hysteresis a switch has to go all the way once it has begun, even where its own resistance takes the control back
-between the thresholds (a relaxation oscillator).  Two states follow each other with the time constant tau, a 100th of a
+between the thresholds (a relaxation oscillator).  Two states follow each other with the time constant tau, a 10,000th of a
 step of ``.tran``: y, which moves to 1 above VT + VH, to 0 below VT - VH and between them to whichever it is nearer to,
 and z, which moves to y; x = s(z - 1/2, 1/4).  When y passes 1/2, z has done 15 % of its way and x has not begun.
 """
@@ -22,7 +22,7 @@ _WIDTH = 1e-3  # of the transition of a switch without hysteresis, relative to t
 _SCALE = {"S": 1.0, "W": 1e-3}  # V, A: of a threshold at 0
 _SHORTEST = 1e-9  # s, where there is no .tran
 _ROWS = 1000  # steps of a run at least
-_DELAY = 0.01  # time constant of a switch with hysteresis, as a share of a step
+_DELAY = 0.0001  # time constant of a switch with hysteresis, as a share of a step
 _LATCH = 0.1  # half the range around 1/2 in which such a switch has not decided yet
 _REST = 0.25  # half of what the second state moves while the resistance does
 
