@@ -7,7 +7,7 @@ resistance R = ROFF (RON / ROFF)^x, which a gradient can pass through.  Without 
 In LTspice a negative VH asks for such a transition, between VT - |VH| and VT + |VH|.
 
 With hysteresis a switch has to go all the way once it has begun, even where its own resistance takes the control back
-between the thresholds (a relaxation oscillator).  Two states follow each other with the time constant tau, a 10,000th of a
+between the thresholds (a relaxation oscillator).  Two states follow each other with the time constant tau, 1e-4 of a
 step of ``.tran``: y, which moves to 1 above VT + VH, to 0 below VT - VH and between them to whichever it is nearer to,
 and z, which moves to y; x = s(z - 1/2, 1/4).  When y passes 1/2, z has done 15 % of its way and x has not begun.
 """
