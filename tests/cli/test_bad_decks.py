@@ -182,6 +182,10 @@ def test_a_step_beyond_the_euler_limit(deck: Write) -> None:
     assert abs(float(done.out.splitlines()[-1].split(",")[2]) - 1) < 1e-6
 
     done = netc("validate", path)
+    assert done.code == 0
+    assert "explicit Euler fails" in done.err and "--integrator auto takes the steps" in done.err
+
+    done = netc("validate", "--integrator", "euler", path)
     assert done.code == 1
     assert "v(out) needs dt <= 2 ns" in done.err
     assert "diverges at step" in done.err
