@@ -26,9 +26,9 @@ from netc.runtime.held import Held
 from netc.runtime.tape import OPERATIONS, Tape, Unsupported, tapes
 
 DONE, FULL, PAUSED, STUCK, INCONSISTENT = range(5)
-"""Why :meth:`Native.advance` returned; see ``enum Status`` in ``cpp/radau.h``."""
+"""Why :meth:`Native.advance` returned; see ``enum Status`` in ``cpp/stages.h``."""
 
-_PARTS = ("machine.h", "linear.h", "held.h", "radau.h", "solver.cpp")
+_PARTS = ("machine.h", "linear.h", "held.h", "stages.h", "radau.h", "solver.cpp")
 _HEADERS = ("algorithm", "chrono", "cmath", "cstdint", "cstring", "limits", "vector")
 _BUFFER = 2_000_000  # numbers of rows held at once
 _SLICE = 0.1  # s between two looks at the clock
