@@ -98,6 +98,11 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option(
     "--energy-weight", type=float, default=0.0, show_default=True, help="Loss per joule in trained conductances, 1/J."
 )
+@click.option(
+    "--lower-pairs",
+    is_flag=True,
+    help="Take away what conductances that count against each other have in common: less energy, less noise.",
+)
 @device_option("spread")
 @device_option("read-noise")
 @device_option("stuck-at")

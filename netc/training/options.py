@@ -52,6 +52,8 @@ class TrainingOptions:
         spike_target: least and largest share of time that the mean hidden membrane is to be above threshold.
         spike_weight: strength of the pull into that band; see :mod:`netc.training.penalties`.
         energy_weight: loss per joule dissipated in trained conductances in one sample.
+        lower_pairs: whether conductances that count against each other lose what they have in common after every
+            update; see :mod:`netc.training.pairs`.
         spread: relative standard deviation of trained values from device to device, drawn anew in training; with the
             next four, see :class:`netc.variability.Devices`.
         read_noise: the same from use to use.
@@ -95,6 +97,7 @@ class TrainingOptions:
     spike_target: tuple[float, ...] = ()
     spike_weight: float = 100.0
     energy_weight: float = 0.0
+    lower_pairs: bool = False
     spread: float = 0.0
     read_noise: float = 0.0
     stuck_at: float = 0.0

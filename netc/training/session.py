@@ -22,6 +22,7 @@ from netc.training.adam import Adam
 from netc.training.contract import CircuitModule
 from netc.training.engines import Engine
 from netc.training.options import TrainingOptions
+from netc.training.pairs import Pairs
 from netc.training.parallel import Workers
 from netc.training.penalties import Penalties
 from netc.training.timing import Steps
@@ -96,12 +97,17 @@ class Session:
         penalties: Penalties | None = None,
         workers: Workers = _ALONE,
         variation: Variation | None = None,
+        pairs: Pairs | None = None,
     ) -> None:
         """``engine`` runs the circuit with the values of ``module``; ``nodes`` are the membranes whose spikes count.
 
-        With ``variation`` samples learn, and choose the best epoch, on chips whose devices are not alike.
+        With ``variation`` samples learn, and choose the best epoch, on chips whose devices are not alike; with
+        ``pairs`` these have nothing in common.
         """
         self.variation = variation
+        self.pairs = pairs
+        if pairs is not None:
+            pairs.lower(module)
         self.workers = workers
         self.module = module
         self.engine = engine
@@ -208,6 +214,8 @@ class Session:
                 hint="pass a smaller --lr or a smaller --dt, or --dtype float64; the last checkpoint is kept",
             )
         self.optimiser.step()
+        if self.pairs is not None:
+            self.pairs.lower(self.module)
         self.module.project()
 
         sums = at.sums

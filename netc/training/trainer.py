@@ -24,6 +24,7 @@ from netc.training.engines import TorchEngine, choose
 from netc.training.inputs import check_kind, steps_a_frame
 from netc.training.interruption import StopRequest, TrainingInterrupted
 from netc.training.options import FREE_ON_RESUME, TrainingOptions
+from netc.training.pairs import find_pairs
 from netc.training.parallel import Workers, restarted
 from netc.training.penalties import penalties
 from netc.training.progress import Reporter
@@ -197,8 +198,7 @@ def _session(
     check(module, dataset)
     nodes = membranes(module, options.activity_nodes)
     steps = timing.resolve(program.timing, options)
-    circuit = compilation.circuit if options.energy_weight else None
-    found = penalties(program, circuit, options, steps, nodes)
+    found = penalties(program, compilation.circuit if options.energy_weight else None, options, steps, nodes)
     if found is not None:
         with_more: Any = instantiate(emit_torch(found.observed), options.torch_dtype)  # what penalties read, besides
         module = with_more
@@ -208,7 +208,8 @@ def _session(
     variation = None
     if options.devices.acts(program):
         variation = Variation(engine, module, program, options.devices, options.samples_per_draw)
-    return Session(module, engine, dataset, options, steps, nodes, found, workers or Workers(), variation)
+    pairs = find_pairs(program, compilation.circuit) if options.lower_pairs else None
+    return Session(module, engine, dataset, options, steps, nodes, found, workers or Workers(), variation, pairs)
 
 
 def _stability(compilation: Compilation, options: TrainingOptions, dt: float) -> list[str]:
