@@ -33,9 +33,9 @@ _Effect = frozenset[tuple[int, tuple[int, int], float]]  # of mirrors: law, nets
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Places of paired values by trained block: those on plus lines and, in the same order, those on minus lines."""
+    """Places of paired values: by trained blocks of plus and minus line, those in the one and those in the other."""
 
-    places: Mapping[str, tuple[Tensor, Tensor]]
+    places: Mapping[tuple[str, str], tuple[Tensor, Tensor]]
 
     def lower(self, module: CircuitModule) -> None:
         """Take away what pairs have in common; differences stay, also of positions that are yet to be clamped.
@@ -45,15 +45,15 @@ class Pairs:
         """
         blocks: Mapping[str, Any] = getattr(module, "BLOCKS")  # noqa: B009  # of emitted modules alone
         with torch.no_grad():
-            for name, (plus, minus) in self.places.items():
-                position: Tensor = getattr(module, blocks[name][0])
-                common = torch.minimum(position[plus], position[minus])
-                position[plus] -= common
-                position[minus] -= common
+            for names, (plus, minus) in self.places.items():
+                first, second = (getattr(module, blocks[name][0]) for name in names)
+                common = torch.minimum(first[plus], second[minus])
+                first[plus] -= common
+                second[minus] -= common
 
 
 def find_pairs(program: Program, circuit: Circuit) -> Pairs:
-    """Return all pairs of trained resistors.
+    """Return all pairs of trained resistors that have the same bounds.
 
     Args:
         program: whose trained blocks are looked at.
@@ -64,34 +64,35 @@ def find_pairs(program: Program, circuit: Circuit) -> Pairs:
     """
     opposite = _opposite_lines(circuit)
     numbers = {b.name: n for n, b in enumerate(circuit.branches)}
-    places = {}
+    bounds = {}
+    ends: defaultdict[tuple[int, int], list[tuple[str, int]]] = defaultdict(list)
     for block in program.parameters:
         if block.trained is None or block.role != "R" or block.trained.coordinate is not Coordinate.RECIPROCAL:
             continue
-        ends: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        bounds[block.name] = block.trained
         for lane, name in enumerate(block.lanes):
             if name not in numbers:
                 continue  # a parameter that several elements share
             first, second = circuit.branches[numbers[name]].nets
             if first in opposite:
-                ends[second, first].append(lane)
+                ends[second, first].append((block.name, lane))
             elif second in opposite:
-                ends[first, second].append(lane)
-        pairs = [
-            (lanes[0], other[0])
-            for (word, line), lanes in ends.items()
-            if line < opposite[line] and len(lanes) == 1 and len(other := ends.get((word, opposite[line]), [])) == 1
-        ]
-        if pairs:
-            plus, minus = zip(*pairs, strict=True)
-            places[block.name] = torch.tensor(plus), torch.tensor(minus)
-    if not places:
+                ends[first, second].append((block.name, lane))
+    found: defaultdict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    for (word, line), here in ends.items():
+        there = ends.get((word, opposite[line]), [])
+        if line < opposite[line] and len(here) == len(there) == 1:
+            (plus, at_plus), (minus, at_minus) = here[0], there[0]
+            if bounds[plus] == bounds[minus]:
+                found[plus, minus].append((at_plus, at_minus))
+    if not found:
         raise NetcError(
             "--lower-pairs needs pairs of trained resistors, from one node to two sensed lines whose mirrors oppose "
             "each other, and the deck has none",
             hint="netc generate makes such networks; leave it out for this deck",
         )
-    return Pairs(places)
+    columns = {names: torch.tensor(places).T for names, places in found.items()}
+    return Pairs({names: (plus.contiguous(), minus.contiguous()) for names, (plus, minus) in columns.items()})
 
 
 def _opposite_lines(circuit: Circuit) -> dict[int, int]:
