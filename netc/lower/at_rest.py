@@ -17,6 +17,7 @@ import networkx as nx
 from netc.diagnostics import Diagnostic, Diagnostics, Span
 from netc.elaborate.circuit import Branch, Circuit, Law, Value
 from netc.ir.nodes import Const, Slot, Time, substitute
+from netc.lower.resistive import resistive_sources
 from netc.lower.topology import build_forest, names
 
 _HELD = Law("V", "V", Slot("value", 0), ("source",), ("V",))
@@ -150,9 +151,10 @@ def check_rest(circuit: Circuit) -> None:
     diagnostics = Diagnostics(dict(circuit.sources), [])
     _check_capacitor_islands(circuit, diagnostics)
     joined = nx.utils.UnionFind()
+    resistive = resistive_sources(circuit)
     for kind in "VL":
-        for branch in circuit.branches:
-            if branch.law.kind != kind:
+        for number, branch in enumerate(circuit.branches):
+            if branch.law.kind != kind or number in resistive:
                 continue
             first, second = branch.nets
             if kind == "L" and joined[first] == joined[second]:
@@ -238,4 +240,4 @@ def started_at(circuit: Circuit, voltages: Mapping[str, float], currents: Mappin
 def _start_of(branch: Branch, currents: Mapping[str, float]) -> Value | None:
     if branch.law.kind == "S":
         return currents.get(branch.name, branch.initial)
-    return currents[branch.name] if branch.law.kind == "L" else None
+    return currents.get(branch.name) if branch.law.kind == "L" else None

@@ -17,6 +17,7 @@ from netc.ir.build import ZERO, add, div, mul, neg, sub
 from netc.ir.nodes import Expr, Index, Input, Slot, State, Unknown, substitute
 from netc.ir.program import Spread
 from netc.lower.couplings import Couplings
+from netc.lower.cutsets import excess_voltage
 from netc.lower.families import BranchFamily, Families, NetFamily
 from netc.lower.order import Order
 from netc.lower.slopes import Slopes
@@ -86,14 +87,14 @@ class Equations:
     _slots: dict[tuple[int, int], Expr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._slopes = Slopes(self)
+        self.slopes = Slopes(self)
         for net_family in self.families.nets:
             net = net_family.nets[0]
             if net and self.forest.branch[net] >= 0 and self._tree_kind(net_family) == "C":
                 hints = [self.circuit.nets[n] for n in net_family.nets]
                 self.net_states[net_family.number] = State(self.names.new("v", hints), len(hints))
         for branch_family in self.families.branches:
-            if self._law_of(branch_family).kind in ("L", "S"):
+            if self._law_of(branch_family).kind in ("L", "S") and not branch_family.in_tree:
                 hints = [self.circuit.branches[b].name for b in branch_family.branches]
                 self.branch_states[branch_family.number] = State(self.names.new("i", hints), len(hints))
 
@@ -146,15 +147,17 @@ class Equations:
         found: dict[int, list[BranchFamily]] = {}
         for family in self.families.branches:
             if family.in_tree:
-                found.setdefault(family.pins[self._child_end(family)], []).append(family)
+                found.setdefault(family.pins[self.child_end(family)], []).append(family)
         return found
 
-    def _child_end(self, family: BranchFamily) -> int:
+    def child_end(self, family: BranchFamily) -> int:
+        """Which of its ends a family of tree branches turns to the child."""
         number = family.branches[0]
         return 0 if self.forest.branch[self.circuit.branches[number].nets[0]] == number else 1
 
-    def _child_lanes(self, family: BranchFamily) -> Index:
-        end = self._child_end(family)
+    def child_lanes(self, family: BranchFamily) -> Index:
+        """Lanes, in their family, of the nets that tree branches lead up from."""
+        end = self.child_end(family)
         return self._net_lanes([self.circuit.branches[b].nets[end] for b in family.branches])
 
     # ------------------------------------------------------------------ values and laws
@@ -287,6 +290,8 @@ class Equations:
         if family.number in self.net_states:
             return self.net_states[family.number]
         branches = self._tree_branches_of[family.number]
+        if self._tree_kind(family) == "L":
+            return excess_voltage(self, family, branches)
         here = self.order.voltage(family.nets[0])
         if self.order.cycle[here] >= 0:
             definition = self.define("e", family.nets, of_net=True, at=here)
@@ -310,9 +315,9 @@ class Equations:
         result: Expr = ZERO
         for branch in branches:
             value = self.law(branch)
-            if self._child_end(branch) == 1:
+            if self.child_end(branch) == 1:
                 value = neg(value)
-            lanes, count = self._child_lanes(branch), len(family.nets)
+            lanes, count = self.child_lanes(branch), len(family.nets)
             uniform = len(branches) == 1 and value.shape == (1,)
             result = add(result, value if uniform else scatter_add(value, lanes, count))
         return result
@@ -377,7 +382,8 @@ class Equations:
         if number not in self._control:
             family = self.families.branches[number]
             here = self.order.current(family.branches[0])
-            if self.order.cycle[here] >= 0:
+            unknown = self._law_of(family).kind == "V" and not family.in_tree  # as its current is anyway
+            if self.order.cycle[here] >= 0 and not unknown:
                 definition = self.define("i", family.branches, of_net=False, at=here)
                 self._control[number] = definition.unknown
                 definition.build = lambda: sub(definition.unknown, self.current(number))
@@ -386,28 +392,37 @@ class Equations:
         return self._control[number]
 
     def _tree_current(self, family: BranchFamily) -> Expr:
-        end = self._child_end(family)
+        end = self.child_end(family)
         child = family.pins[end]
         if child in self.net_states and self._in_cycle(self.families.nets[child]):
             capacitance = self.law(family)
-            flow = mul(capacitance, gather(self.state_rate(child), self._child_lanes(family)))
+            flow = mul(capacitance, gather(self.state_rate(child), self.child_lanes(family)))
         else:
-            flow = gather(self.injection(child), self._child_lanes(family))
+            flow = gather(self.injection(child), self.child_lanes(family))
         return flow if end == 0 else neg(flow)
 
     def _link_current(self, family: BranchFamily) -> Expr:
         kind = self._law_of(family).kind
         if kind == "I":
             return self.law(family)
+        if kind == "V":
+            return self._resistive_current(family)
         if kind in ("L", "S"):
             return self.branch_states[family.number]
         if kind == "D":
-            return self._slopes.of(self.law(family), self.circuit.branches[family.branches[0]], "the ddt() here")
+            return self.slopes.of(self.law(family), self.circuit.branches[family.branches[0]], "the ddt() here")
         across = self.branch_voltage(family)
         if kind == "R":
             return div(across, self.law(family))
         branch = self.circuit.branches[family.branches[0]]
-        return mul(self.law(family), self._slopes.of(across, branch, f"the voltage across '{branch.name}'"))
+        return mul(self.law(family), self.slopes.of(across, branch, f"the voltage across '{branch.name}'"))
+
+    def _resistive_current(self, family: BranchFamily) -> Expr:
+        """The current at which sources that depend on it have the voltage that capacitors or other sources fix."""
+        at = self.order.current(family.branches[0])
+        definition = self.define("i", family.branches, of_net=False, at=at)
+        definition.build = lambda: sub(self.branch_voltage(family), self.law(family))
+        return definition.unknown
 
     def branch_voltage(self, family: BranchFamily) -> Expr:
         """Lanes of the voltages across a family of branches, first net minus second."""
@@ -432,7 +447,7 @@ class Equations:
         """A child's injection, taken from its capacitor's unknown derivative inside a loop."""
         if child.number in self.net_states and self._in_cycle(child):
             family = self._tree_branches_of[child.number][0]
-            return mul(self._by_child(family, self.law(family)), self.state_rate(child.number))
+            return mul(self.by_child(family, self.law(family)), self.state_rate(child.number))
         return self.injection(child.number)
 
     # ------------------------------------------------------------------ states
@@ -440,9 +455,9 @@ class Equations:
     def _in_cycle(self, family: NetFamily) -> bool:
         return bool(self.order.cycle[self.order.injection(family.nets[0])] >= 0)
 
-    def _by_child(self, family: BranchFamily, value: Expr) -> Expr:
+    def by_child(self, family: BranchFamily, value: Expr) -> Expr:
         """Reorder lanes of a tree branch family into those of its child nets."""
-        lanes = self._child_lanes(family)
+        lanes = self.child_lanes(family)
         return value if value.shape == (1,) else scatter_add(value, lanes, len(lanes))
 
     def state_rate(self, number: int) -> Expr:
@@ -452,10 +467,10 @@ class Equations:
             branches = self._tree_branches_of[number]
             capacitance: Expr = ZERO
             if len(branches) == 1:
-                capacitance = self._by_child(branches[0], self.law(branches[0]))
+                capacitance = self.by_child(branches[0], self.law(branches[0]))
             else:
                 for branch in branches:
-                    lanes = self._child_lanes(branch)
+                    lanes = self.child_lanes(branch)
                     capacitance = add(capacitance, scatter_add(self.law(branch), lanes, len(family.nets)))
             if self._in_cycle(family):
                 definition = self.define("d", family.nets, of_net=True, at=self.order.injection(family.nets[0]))

@@ -14,6 +14,7 @@ from netc.ir.build import ZERO, add, mul, neg, sub
 from netc.ir.nodes import Concat, Expr, Index, Unknown, postorder
 from netc.ir.program import AlgebraicBlock, InputBlock, Observable, Program, StateBlock
 from netc.lower.couplings import Couplings, couplings_values
+from netc.lower.cutsets import check_given_currents
 from netc.lower.equations import INPUT, Definition, Equations, gather, scatter_add
 from netc.lower.families import Families, sort_into_families, value_form
 from netc.lower.order import dependence_order
@@ -33,8 +34,8 @@ def lower(circuit: Circuit, *, powers: bool = False) -> Program:
         powers: also make ``p(xn#.r#)`` observable, for each pattern of names the power (W) that its elements take up.
 
     Raises:
-        NetcError: for source loops, floating nets, cut-sets of inductors and current sources, and an initial
-            condition that could not hold; all together.
+        NetcError: for source loops, floating nets, cut-sets of current sources, and an initial condition that could not
+            hold; all together.
     """
     try:
         return _lowered(circuit, powers)
@@ -365,6 +366,7 @@ def _check_initial(equations: Equations) -> None:
             )
     if not uic:
         return
+    check_given_currents(circuit, forest, diagnostics)
     for number, branch in enumerate(circuit.branches):
         if branch.law.kind == "C" and not forest.in_tree[number] and branch.initial is not None:
             ends = [start(n) for n in branch.nets]

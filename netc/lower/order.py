@@ -72,7 +72,7 @@ def dependence_order(circuit: Circuit, forest: Forest) -> Order:
         if forest.branch[net] >= 0 and circuit.branches[forest.branch[net]].law.kind == "C":
             has_state[component_all[net]] = 1
     for number, branch in enumerate(circuit.branches):
-        if branch.law.kind in ("L", "S"):
+        if branch.law.kind in ("L", "S") and not forest.in_tree[number]:
             has_state[component_all[nets + number]] = 1
     phase = _longest_path(component_all, whole, has_state)[component_all]
     if phase.max(initial=0) > _MOST_PHASES:
@@ -113,6 +113,9 @@ def _edges(circuit: Circuit, forest: Forest) -> tuple[list[tuple[int, int]], lis
             if kind == "C":  # what a capacitance depends on counts in the rate of its voltage, not in the voltage
                 others = [n for pair in branch.voltages for n in pair if {*pair} != {*branch.nets}]
                 edges += [(c, injection + child) for c in (*others, *(current + c for c in branch.currents))]
+            elif kind == "L":
+                edges += [(c, child) for c in (*controls, *_cut_sources(circuit, forest, number))]
+                edges.append((child, child))
             else:
                 edges += [(c, child) for c in controls]
             continue
@@ -121,8 +124,10 @@ def _edges(circuit: Circuit, forest: Forest) -> tuple[list[tuple[int, int]], lis
             dynamic += [(c, here) for c in controls]
         else:
             edges += [(c, here) for c in controls]
-        if kind == "R":
+        if kind in ("R", "V"):
             edges += [(first, here), (second, here)]
+            if kind == "V":
+                edges.append((here, here))
         elif kind == "C":  # closes a loop: its current is a combination of the loop's derivatives
             edges += [(injection + n, here) for n in derivative_sources(circuit, forest, branch.nets)]
         elif kind == "D":
@@ -130,6 +135,21 @@ def _edges(circuit: Circuit, forest: Forest) -> tuple[list[tuple[int, int]], lis
         elif kind == "L":
             dynamic += [(first, here), (second, here)]
     return edges, dynamic
+
+
+def _cut_sources(circuit: Circuit, forest: Forest, number: int) -> list[int]:
+    """Quantities that the voltage of an inductor in the forest comes from: how fast the others' currents change."""
+    partners = {n for c in circuit.couplings for n in c.inductors} if circuit.couplings else set()
+    found: list[int] = []
+    for other in (number, *(n for n, _ in forest.cuts[number])):
+        branch = circuit.branches[other]
+        if branch.law.kind != "L":
+            found += _rate_sources(circuit, forest, branch)
+        elif other in partners:
+            found += [net for n in partners for net in circuit.branches[n].nets]
+        elif other != number:
+            found += branch.nets
+    return found
 
 
 def _rate_sources(circuit: Circuit, forest: Forest, branch: Branch) -> list[int]:

@@ -1,19 +1,22 @@
 """Which branch fixes which voltage: a spanning forest of the circuit, and what makes one impossible.
 
 The forest is the *normal tree* of state-variable analysis (Bryant 1959; Kuh and Rohrer 1965): voltage
-sources first, then capacitors, those nearest to ground before others.  Every net then is ground, a *root*
-whose potential Kirchhoff's current law has to fix, or a *child* whose voltage is its parent's plus that
-of one tree branch.  A capacitor in the tree is a state; one that closes a loop is not.
+sources first, then capacitors, those nearest to ground before others, and inductors where nothing else leads.
+Every net then is ground, a *root* whose potential Kirchhoff's current law has to fix, or a *child* whose voltage is
+its parent's plus that of one tree branch.  A capacitor in the tree is a state, one that closes a loop is not; an
+inductor in the tree is not, all others are.  A source that depends on its own current is a resistor: where it would
+close a loop, or make a capacitor close one, it stays outside the forest and its current is an unknown.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netc.diagnostics import Diagnostics
 from netc.elaborate.circuit import Branch, Circuit
+from netc.lower.resistive import resistive_sources
 
 _SHOWN = 6
 
@@ -24,7 +27,9 @@ class Forest:
 
     ``parent[n]`` is the parent net of ``n`` (-1 for ground and roots), ``branch[n]`` the tree branch to it
     (-1 likewise), ``depth[n]`` the number of tree branches up to the root; ``order`` lists nets parents
-    first.  ``in_tree[b]`` says whether branch ``b`` is in the forest.
+    first.  ``in_tree[b]`` says whether branch ``b`` is in the forest.  ``cuts[b]`` are, for an inductor in the forest,
+    the inductors and current sources that with it are all that leads to some nets, each with the sign of its current:
+    the current of ``b`` from child to parent is the signed sum of theirs.
     """
 
     parent: list[int]
@@ -32,6 +37,7 @@ class Forest:
     depth: list[int]
     order: list[int]
     in_tree: list[bool]
+    cuts: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def sign(self, net: int, branches: list[Branch]) -> int:
         """+1 where the tree branch points from ``net`` to its parent, else -1."""
@@ -67,31 +73,73 @@ class _Sets:
         return True
 
 
-def build_forest(circuit: Circuit, diagnostics: Diagnostics) -> Forest:
-    """Return the forest; record source loops, floating nets and cut-sets as located errors."""
-    branches, size = circuit.branches, len(circuit.nets)
-    sets = _Sets(size)
-    in_tree = [False] * len(branches)
-    adjacent: dict[int, list[tuple[int, int]]] = defaultdict(list)
+class _Tree:
+    """A forest that grows branch by branch."""
 
-    def take(number: int) -> bool:
-        first, second = branches[number].nets
-        if not sets.union(first, second):
+    def __init__(self, circuit: Circuit) -> None:
+        self.branches = circuit.branches
+        self.sets = _Sets(len(circuit.nets))
+        self.in_tree = [False] * len(circuit.branches)
+        self.adjacent: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.left_out: list[int] = []  # sources and capacitors that close a loop
+
+    def take(self, number: int) -> bool:
+        first, second = self.branches[number].nets
+        if not self.sets.union(first, second):
             return False
-        in_tree[number] = True
-        adjacent[first].append((number, second))
-        adjacent[second].append((number, first))
+        self.in_tree[number] = True
+        self.adjacent[first].append((number, second))
+        self.adjacent[second].append((number, first))
         return True
 
-    for number, branch in enumerate(branches):
-        if branch.law.kind == "V" and not take(number):
-            _report_source_loop(circuit, adjacent, number, diagnostics)
-    charges = [n for n, b in enumerate(branches) if b.law.kind == "C"]
-    # what a card says a capacitor starts at counts before what would follow for the charges inside a device
-    for chosen in ([n for n in charges if branches[n].law.letter == "C"], charges):
-        for number in _capacitors_from_ground(branches, sets, chosen):
-            take(number)
-    _report_undetermined(circuit, diagnostics)
+    def grow(self, late: Iterable[int]) -> None:
+        """Take voltage sources, then capacitors, then what remains of the sources ``late``."""
+        last = set(late)
+        sources = [n for n, b in enumerate(self.branches) if b.law.kind == "V"]
+        charges = [n for n, b in enumerate(self.branches) if b.law.kind == "C"]
+        # what a card says a capacitor starts at counts before what would follow for the charges inside a device
+        cards = [n for n in charges if self.branches[n].law.letter == "C"]
+        self.left_out += [n for n in sources if n not in last and not self.take(n)]
+        for chosen in (cards, charges):
+            for number in _capacitors_from_ground(self.branches, self.sets, chosen):
+                if not self.in_tree[number] and not self.take(number) and chosen is charges:
+                    self.left_out.append(number)
+        for number in sorted(last):
+            self.take(number)
+
+    def loop(self, number: int) -> list[int]:
+        """Return the branches of the loop that a branch left out closes, itself first."""
+        start, goal = self.branches[number].nets
+        came: dict[int, tuple[int, int]] = {start: (-1, -1)}
+        queue = deque([start])
+        while queue and goal not in came:
+            net = queue.popleft()
+            for through, other in self.adjacent.get(net, ()):
+                if other not in came:
+                    came[other] = (through, net)
+                    queue.append(other)
+        found, net = [number], goal
+        while net != start:
+            through, net = came[net]
+            found.append(through)
+        return found
+
+
+def build_forest(circuit: Circuit, diagnostics: Diagnostics) -> Forest:
+    """Return the forest; record source loops and floating nets as located errors."""
+    branches, size = circuit.branches, len(circuit.nets)
+    tree = _Tree(circuit)
+    tree.grow(())
+    if tree.left_out:
+        resistive = resistive_sources(circuit)
+        late = {n for number in tree.left_out for n in tree.loop(number) if n in resistive} if resistive else ()
+        if late:
+            tree = _Tree(circuit)
+            tree.grow(late)
+    for number in tree.left_out:
+        if branches[number].law.kind == "V":
+            _report_source_loop(circuit, tree.loop(number), diagnostics)
+    cuts = _cut_sets(circuit, tree, diagnostics)
 
     parent, via, depth, order = [-1] * size, [-1] * size, [0] * size, []
     seen = [False] * size
@@ -103,12 +151,12 @@ def build_forest(circuit: Circuit, diagnostics: Diagnostics) -> Forest:
         while queue:
             net = queue.popleft()
             order.append(net)
-            for number, other in adjacent.get(net, ()):
+            for number, other in tree.adjacent.get(net, ()):
                 if not seen[other]:
                     seen[other] = True
                     parent[other], via[other], depth[other] = net, number, depth[net] + 1
                     queue.append(other)
-    return Forest(parent, via, depth, order, in_tree)
+    return Forest(parent, via, depth, order, tree.in_tree, _signed(circuit, cuts, via))
 
 
 def _capacitors_from_ground(branches: list[Branch], sets: _Sets, capacitors: list[int]) -> Iterable[int]:
@@ -133,32 +181,21 @@ def _capacitors_from_ground(branches: list[Branch], sets: _Sets, capacitors: lis
                             queue.append(group[net])
 
 
-def _report_source_loop(
-    circuit: Circuit, adjacent: dict[int, list[tuple[int, int]]], number: int, diagnostics: Diagnostics
-) -> None:
-    branch = circuit.branches[number]
-    start, goal = branch.nets
-    came: dict[int, tuple[int, int]] = {start: (-1, -1)}
-    queue = deque([start])
-    while queue and goal not in came:
-        net = queue.popleft()
-        for through, other in adjacent.get(net, ()):
-            if other not in came:
-                came[other] = (through, net)
-                queue.append(other)
-    loop, net = [branch.name], goal
-    while net != start:
-        through, net = came[net]
-        loop.append(circuit.branches[through].name)
+def _report_source_loop(circuit: Circuit, loop: list[int], diagnostics: Diagnostics) -> None:
+    branch = circuit.branches[loop[0]]
     if len(loop) == 1:
-        message = f"voltage source '{branch.name}' has both ends on net '{circuit.nets[start]}'"
+        message = f"voltage source '{branch.name}' has both ends on net '{circuit.nets[branch.nets[0]]}'"
     else:
-        message = f"voltage sources {names(loop)} form a loop, so their currents are not determined"
+        shown = names([circuit.branches[n].name for n in loop])
+        message = f"voltage sources {shown} form a loop, so their currents are not determined"
     diagnostics.error(message, branch.span, "remove one of them, or put a resistor in series")
 
 
-def _report_undetermined(circuit: Circuit, diagnostics: Diagnostics) -> None:
-    """Find nets whose voltage nothing fixes: islands, and cut-sets of current sources and inductors."""
+def _cut_sets(circuit: Circuit, tree: _Tree, diagnostics: Diagnostics) -> dict[int, list[tuple[int, int]]]:
+    """Take the inductors that alone lead to nets; return with each what it cuts them off with.
+
+    Each branch of such a cut has the sign +1 where it leads to the same side as the inductor taken.
+    """
     branches, size = circuit.branches, len(circuit.nets)
     connected, fixed = _Sets(size), _Sets(size)
     for branch in branches:
@@ -166,10 +203,13 @@ def _report_undetermined(circuit: Circuit, diagnostics: Diagnostics) -> None:
         connected.union(first, second)
         if branch.law.kind in "VCR":
             fixed.union(first, second)
-        elif branch.law.kind == "I":
-            for pair in branch.voltages:  # a current that depends on a voltage can fix it
-                for net in (*branch.nets, *pair):
-                    fixed.union(net, pair[0])
+    ground = {net for net in range(size) if fixed.find(net) == fixed.find(0)}
+    for branch in branches:
+        if branch.law.kind == "I":
+            for pair in branch.voltages:  # a current that depends on a voltage can fix it, if nothing else does
+                if not ground.issuperset(pair):
+                    for net in (*branch.nets, *pair):
+                        fixed.union(net, pair[0])
     attached = {n for b in branches for n in b.nets}
     readers = {n: b for b in branches for pair in b.voltages for n in pair if n not in attached and n != 0}
     for net, reader in readers.items():
@@ -178,12 +218,49 @@ def _report_undetermined(circuit: Circuit, diagnostics: Diagnostics) -> None:
             reader.span,
             "check the spelling of the net",
         )
+    if all(fixed.find(net) == fixed.find(0) for net in attached):
+        return {}
+    group = [fixed.find(net) for net in range(size)]
+    crossing = [n for n, b in enumerate(branches) if b.law.kind in "LI" and group[b.nets[0]] != group[b.nets[1]]]
+    taken = [n for n in crossing if branches[n].law.kind == "L" and fixed.union(*branches[n].nets) and tree.take(n)]
+    _report_undetermined(circuit, connected, fixed, attached, diagnostics)
+    found: dict[int, list[tuple[int, int]]] = {}
+    for number in taken:
+        side = _Sets(size)
+        for net in range(size):
+            side.union(net, group[net])
+        for other in taken:
+            if other != number:
+                side.union(*branches[other].nets)
+        first, second = (side.find(net) for net in branches[number].nets)
+        found[number] = [
+            (n, 1 if side.find(branches[n].nets[0]) == first else -1)
+            for n in crossing
+            if n != number and {side.find(net) for net in branches[n].nets} == {first, second}
+        ]
+    return found
+
+
+def _signed(
+    circuit: Circuit, cuts: dict[int, list[tuple[int, int]]], via: list[int]
+) -> dict[int, list[tuple[int, int]]]:
+    """Turn the signs of cuts to those of currents that add up to the inductor's, from child to parent."""
+    found = {}
+    for number, cut in cuts.items():
+        from_child = 1 if via[circuit.branches[number].nets[0]] == number else -1
+        found[number] = [(n, -sign * from_child) for n, sign in cut]
+    return found
+
+
+def _report_undetermined(
+    circuit: Circuit, connected: _Sets, fixed: _Sets, attached: set[int], diagnostics: Diagnostics
+) -> None:
+    """Find nets whose voltage nothing fixes: islands, and those only current sources lead to."""
+    branches = circuit.branches
     groups: dict[int, list[int]] = defaultdict(list)
     for net in attached - {0}:
         if fixed.find(net) != fixed.find(0):
             groups[fixed.find(net)].append(net)
-    if not groups:
-        return
     touching: dict[int, list[int]] = defaultdict(list)
     for number, branch in enumerate(branches):
         for group in {fixed.find(n) for n in branch.nets}:
@@ -198,9 +275,8 @@ def _report_undetermined(circuit: Circuit, diagnostics: Diagnostics) -> None:
             hint = "connect them, or add a resistor to ground"
         else:
             cut = [b for b in around if fixed.find(b.nets[0]) != fixed.find(b.nets[1])]
-            kind = "inductors" if all(b.law.kind == "L" for b in cut) else "current sources and inductors"
             cut_names = names([b.name for b in cut])
-            message = f"nothing fixes the voltage of {plural} {shown}: only {kind} ({cut_names}) lead there"
+            message = f"nothing fixes the voltage of {plural} {shown}: only current sources ({cut_names}) lead there"
             span, hint = cut[0].span, "add a resistor or a capacitor from there to ground"
         diagnostics.error(message, span, hint)
 

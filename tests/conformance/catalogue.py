@@ -19,7 +19,7 @@ CONSTRUCTS: dict[str, tuple[str, ...]] = {
     ),
     "L, also of signals": (
         *("l_behavioural", "rl_step", "inductor_chain", "inductors_in_series", "rlc_bandpass", "lc_ladder_filter"),
-        *("ic_inductor", "colpitts_free_rlc", "transmission_ladder"),
+        *("ic_inductor", "colpitts_free_rlc", "transmission_ladder", "l_cut_sets"),
     ),
     "K: coupled inductors": ("k_*", "transformer", "stranger_transformer_bridge"),
     "V, I: DC, PULSE, SIN, EXP, PWL, SFFM, AM": (

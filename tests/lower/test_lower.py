@@ -75,6 +75,44 @@ def test_rlc_rings():
     assert np.abs(wave - np.cos(omega * np.arange(steps + 1) * dt)).max() < 2e-3
 
 
+def test_inductors_that_alone_lead_to_a_node_share_one_current():
+    build = Build()
+    build.add("V", "v1", "a", "0", 6.0)
+    build.add("L", "l1", "a", "m", 1e-3)
+    build.add("L", "l2", "m", "b", 2e-3)
+    build.add("R", "r1", "b", "0", 100.0)
+    program = lower(build.circuit)
+    assert [lane for state in program.states for lane in state.lanes] == ["l2"]
+    wave = run(program, 100, 1e-7, "m", "b")[:, 0]
+    decay = (1 - 1e-7 * 100.0 / 3e-3) ** np.arange(101)
+    assert np.allclose(wave[:, 1], 6.0 * (1 - decay), rtol=1e-12)
+    assert np.allclose(wave[:, 0], 6.0 - 2.0 * decay, rtol=1e-12)  # a third of the voltage across both is at l1
+
+
+def test_an_inductor_behind_a_current_source_has_the_voltage_of_its_slope():
+    build = Build()
+    build.add("SIN", "vs", "c", "0", 1e4)
+    build.add("G", "g1", "0", "m", 1e-3, voltages=[("c", "0")])
+    build.add("L", "l1", "m", "0", 1e-3)
+    wave = run(lower(build.circuit), 50, 1e-6, "m")[:, 0, 0]
+    assert np.allclose(wave, 1e-6 * 1e4 * np.cos(1e4 * 1e-6 * np.arange(51)), rtol=1e-9)
+
+
+def test_a_source_of_its_own_current_is_a_resistor_beside_a_capacitor_and_beside_a_source():
+    build = Build()
+    build.add("V", "v1", "in", "0", 1.0)
+    build.add("R", "r1", "in", "a", 1e3)
+    build.add("V", "sense", "a", "p", 0.0)
+    build.add("H", "h1", "p", "0", 1e3, currents=["sense"])
+    build.add("C", "c1", "a", "0", 1e-6)
+    build.add("V", "meter", "in", "q", 0.0)
+    build.add("H", "h2", "q", "0", 200.0, currents=["meter"])
+    program = lower(build.circuit)
+    assert [lane for state in program.states for lane in state.lanes] == ["a"]
+    wave = run(program, 100, 1e-5, "a")[:, 0, 0]
+    assert np.allclose(wave, 0.5 * (1 - (1 - 1e-5 / 0.5e-3) ** np.arange(101)), rtol=1e-9)
+
+
 def test_sensed_current_mirror():
     """A 0 V source senses a crossbar column; an F source mirrors it into a capacitor."""
     build = Build().add("V", "v1", "w1", "0", 0.2).add("V", "v2", "w2", "0", -0.1)
@@ -229,11 +267,11 @@ def test_passive_crossbar_loads_both_sides():
         ([("V", "v1", "a", "0", 1.0), ("V", "v2", "a", "0", 2.0)], ["'v1'", "'v2'", "loop"]),
         ([("V", "v1", "a", "a", 1.0), ("R", "r1", "a", "0", 1.0)], ["'v1'", "both ends"]),
         ([("V", "v1", "a", "0", 1.0), ("R", "r1", "b", "c", 1.0)], ["'b', 'c'", "float"]),
+        ([("I", "i1", "0", "m", 1.0), ("I", "i2", "m", "0", 1.0)], ["'m'", "only current sources", "'i2'"]),
         (
-            [("V", "v1", "a", "0", 1.0), ("L", "l1", "a", "m", 1.0), ("L", "l2", "m", "0", 1.0)],
-            ["'m'", "inductors", "'l1'"],
+            [("I", "i1", "0", "m", 1.0), ("L", "l1", "m", "0", 1.0), ("L", "l2", "m", "0", 1.0)],
+            ["'l1', 'i1', 'l2'", "do not add up"],
         ),
-        ([("I", "i1", "0", "m", 1.0), ("L", "l2", "m", "0", 1.0)], ["'m'", "current sources and inductors"]),
     ],
 )
 def test_impossible_circuits_are_named(elements, words):
