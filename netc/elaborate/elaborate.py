@@ -17,7 +17,7 @@ from netc.elaborate.directives import Directives
 from netc.elaborate.elements import Preparation
 from netc.elaborate.measures import bind_measures
 from netc.elaborate.multiplicity import instances_in_parallel, multiplied_values
-from netc.elaborate.observe import Names, observed
+from netc.elaborate.observe import Names, across, observed
 from netc.elaborate.prepared import Prepared, bind_value
 from netc.elaborate.scopes import Binding, Definition, Scope
 from netc.elaborate.size import expansion
@@ -169,11 +169,8 @@ class _Elaboration:
 
     def unknown_node(self, name: str, span: Span) -> None:
         nets = (self.circuit.nets[net] for branch in self.circuit.branches for net in branch.nets)
-        self.context.error(
-            f"there is no node {name!r}: no element is connected to it",
-            span,
-            close_match(name, dict.fromkeys(islice(nets, _MOST_PINS)), "the node"),
-        )
+        hint = across(name, self.circuit) or close_match(name, dict.fromkeys(islice(nets, _MOST_PINS)), "the node")
+        self.context.error(f"there is no node {name!r}: no element is connected to it", span, hint)
 
     # ------------------------------------------------------------------ elements
 

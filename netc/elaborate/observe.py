@@ -40,8 +40,17 @@ def observed(
                 if name is None or name == "0":
                     continue
                 if names.node(name) is None:
-                    hint = close_match(name, circuit.nets, "the node")
+                    hint = across(name, circuit) or close_match(name, circuit.nets, "the node")
                     complain(f"there is no node {name!r} to observe", signal.span, hint)
                 else:
                     chosen[name] = None
     return list(chosen)
+
+
+def across(name: str, circuit: Circuit) -> str | None:
+    """Return the hint for a voltage that names an element in the place of a node; ``None`` where none is called so."""
+    for branch in circuit.branches:
+        if branch.name == name:
+            first, second = (circuit.nets[net] for net in branch.nets)
+            return f"{name!r} is an element: the voltage across it is v({first},{second})"
+    return None

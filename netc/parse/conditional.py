@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from netc.diagnostics import Diagnostics, Span
 from netc.parse import ast
@@ -13,13 +14,8 @@ from netc.parse.lines import LogicalLine
 CONDITIONS = frozenset({".if", ".elseif", ".else", ".endif"})
 """The words of a conditional netlist."""
 
-_UNCONDITIONAL: dict[type, str] = {
-    ast.Param: ".param",
-    ast.Func: ".func",
-    ast.Subcircuit: ".subckt",
-    ast.Global: ".global",
-}
-"""Cards that ngspice does not make conditional."""
+_UNCONDITIONAL: dict[type, str] = {ast.Subcircuit: ".subckt", ast.Global: ".global"}
+"""Cards that ngspice does not make conditional, besides ``.param`` and ``.func``."""
 
 DEEPEST = 100
 """Most conditionals in one another."""
@@ -67,14 +63,37 @@ class OpenConditional:
             cards.clear()
 
 
-def refuse_unconditional(card: ast.Conditional, diagnostics: Diagnostics) -> None:
-    """Report cards of a conditional netlist that ngspice would take in every case; conditionals inside have been."""
+def moved_out(card: ast.Conditional, diagnostics: Diagnostics) -> tuple[list[ast.Card], ast.Conditional]:
+    """Return the parameters and functions among the branches, and the card without them.
+
+    ngspice takes them all, whatever the condition, so that the last of a name counts.  What it takes besides is refused
+    here: of two subcircuits of a name it keeps the first.
+    """
     for inner in (inner for branch in card.branches for inner in _flat(branch.cards)):
         what = _UNCONDITIONAL.get(type(inner))
         if what is not None:
-            hint = "ngspice takes it whatever the condition; "
-            hint += "write a condition in its value: {c ? a : b}" if isinstance(inner, ast.Param) else "move it outside"
+            hint = "ngspice takes it whatever the condition; move it outside"
             diagnostics.error(f"{what} may not stand between .if and .endif", inner.span, hint)
+    moved: list[ast.Card] = []
+    branches = tuple(replace(branch, cards=_without(branch.cards, moved)) for branch in card.branches)
+    if moved:
+        diagnostics.warning(
+            "a .param or .func counts whatever the condition of the .if around it: ngspice takes the last of a name",
+            moved[0].span,
+            "write the condition into the value, {c ? a : b}, or pass --dialect hspice if the deck is written for it",
+        )
+    return moved, replace(card, branches=branches)
+
+
+def _without(cards: Iterable[ast.Card], moved: list[ast.Card]) -> tuple[ast.Card, ...]:
+    """Return ``cards`` without parameters and functions, which go to ``moved``."""
+    kept: list[ast.Card] = []
+    for card in cards:
+        if isinstance(card, ast.Param | ast.Func):
+            moved.append(card)
+        else:
+            kept.append(replace(card, cards=_without(card.cards, moved)) if isinstance(card, ast.Include) else card)
+    return tuple(kept)
 
 
 def _flat(cards: Iterable[ast.Card]) -> Iterator[ast.Card]:

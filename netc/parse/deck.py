@@ -11,7 +11,7 @@ from typing import Any
 from netc.diagnostics import Diagnostics, NetcError, Severity, Span
 from netc.parse import ast
 from netc.parse.card import parse_line
-from netc.parse.conditional import CONDITIONS, DEEPEST, OpenConditional, refuse_unconditional
+from netc.parse.conditional import CONDITIONS, DEEPEST, OpenConditional, moved_out
 from netc.parse.control import ControlBlocks
 from netc.parse.dialects import DIALECTS, NGSPICE, Dialect, dialect_hint
 from netc.parse.dispatch import ANALYSES, CARDS, ELEMENTS, HARMLESS, SWEEPS, UNSUPPORTED_ELEMENTS
@@ -27,6 +27,7 @@ from netc.parse.translate import translate
 from netc.parse.unused import Bodies
 from netc.parse.wave_files import with_file, without_file
 
+_COMMENTED = '=[]?()&%"!:,'
 _SUPPORTED = "supported are R C L K V I B E F G H D M Q J S W X"
 
 
@@ -230,6 +231,9 @@ class _Reader:
             word = line.words[0]
             kind = UNSUPPORTED_ELEMENTS[letter]
             self.diagnostics.error(f"{word}: {kind} are not supported yet", line.span(0, len(word)), _SUPPORTED)
+        elif letter in _COMMENTED and self.dialect is NGSPICE:
+            message = f"ngspice takes a line that begins with {letter} for a comment"
+            self.diagnostics.warning(message, line.span(0, len(line.text)))
         elif letter == "+":
             self.diagnostics.error("there is no line before this one to continue", line.span(0))
         else:
@@ -363,7 +367,8 @@ class _Reader:
             frames.pop()
             card = frame.condition.close(frame.cards)
             if not self.dialect.free_conditions:
-                refuse_unconditional(card, self.diagnostics)
+                always, card = moved_out(card, self.diagnostics)
+                frames[-1].cards.extend(always)
             if frame.condition.depth <= DEEPEST:  # a deeper tree would be too deep for those who read it
                 frames[-1].cards.append(card)
         else:

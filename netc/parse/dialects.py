@@ -105,7 +105,7 @@ LTSPICE = Dialect(
     kinds_of_models=True,
     recombination=2.0,
     source_settings=frozenset({"rser", "cpar"}),
-    behavioural_settings=frozenset({"rpar", "cpar"}),
+    behavioural_settings=frozenset({"rser", "rpar", "cpar"}),
     harmless=frozenset({".backanno", ".wave", ".savebias", ".text"}),
 )
 

@@ -33,6 +33,7 @@ _WAVES = {
     "am": "AM",
 }
 _ON_SOURCES = frozenset({"m"})
+_BESIDE = frozenset({"rser", "lser", "rpar", "cpar"})  # LTspice's resistors and so on around an element
 _MOST_DIMENSIONS = 20
 
 
@@ -288,7 +289,9 @@ class ElementBuilder(ExpressionBuilder):
         _, keywords = self._split(children[5:])
         known = frozenset({"tc1", "tc2", "temp", "dtemp"}) | (_ON_SOURCES if children[3] == "i" else frozenset())
         known |= self.dialect.behavioural_settings
-        parameters = self._only(self._temperature_pair(keywords), known, "multiply the expression instead")
+        elements = any(keyword.name in _BESIDE for keyword in keywords)
+        hint = "write it as an element of its own" if elements else "multiply the expression instead"
+        parameters = self._only(self._temperature_pair(keywords), known, hint)
         return ast.BehaviouralSource(kind, name, nodes, str(children[3]), children[4], span, parameters)
 
     def polynomial(self, children: list[Any]) -> ast.PolynomialSource:

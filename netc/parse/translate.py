@@ -11,6 +11,7 @@ from dataclasses import replace
 from netc.diagnostics import Diagnostics, Span
 from netc.parse import ast
 from netc.parse.build import binary, map_expressions, number, rebuild, written
+from netc.parse.device_voltages import with_voltages_across
 from netc.parse.dialects import Dialect
 from netc.parse.foreign import clamped_table
 from netc.parse.ltspice_sources import rising, with_cycles
@@ -41,7 +42,7 @@ def translate(
         translation.multipliers.update(_multipliers(cards))
     if dialect.name == "hspice":
         cards = _with_hidden(cards, diagnostics)
-    translated = translation.cards(cards)
+    translated = translation.cards(with_voltages_across(cards))
     if dialect.temperature is not None and cards:
         span = cards[0].span
         value = number(dialect.temperature, span)

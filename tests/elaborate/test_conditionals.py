@@ -92,7 +92,15 @@ def test_a_subcircuit_may_not_contain_itself_under_a_condition() -> None:
         circuit("t\n.subckt s a params: n=3\n.if (n)\nX1 a s n={n-1}\n.endif\nR1 a 0 1\n.ends\nX1 a s\n")
 
 
-@pytest.mark.parametrize("card", [".param a=1", ".func f(x) {x}", ".subckt s a\n.ends", ".global a"])
+def test_parameters_and_functions_count_in_every_case_as_in_ngspice() -> None:
+    deck = "t\n.param c=1\n.if (c)\n.param a=1\n.func f(x) {2*x}\n.else\n.param a=3\n.func f(x) {4*x}\n.endif\n"
+    found = circuit(deck + "R1 a 0 {a}\nR2 a 0 {f(5)}\n")
+    assert values(found) == {"r1": 3.0, "r2": 20.0}
+    warned = [d for d in found.diagnostics if "whatever the condition" in d.message]
+    assert [d.span.line for d in warned] == [4]
+
+
+@pytest.mark.parametrize("card", [".subckt s a\n.ends", ".global a"])
 def test_cards_that_ngspice_takes_in_every_case(card: str) -> None:
     with pytest.raises(NetcError, match=r"may not stand between \.if and \.endif") as caught:
         parse_text(f"t\n.if (1)\n{card}\n.endif\n")
