@@ -162,7 +162,7 @@ def command(
                 observe=signals,
                 substeps=parts(),
                 chunk=max(1, _ROWS // parts()),
-                advice=remedy(stability()),
+                advice=remedy(stability(), step / parts()),
             )
 
         if checks:

@@ -176,10 +176,13 @@ def report(stability: Stability, dt: float, count: int = 3) -> list[str]:
     return [*lines, *stability.notes]
 
 
-def remedy(stability: Stability) -> str | None:
-    """Return which state needs the smallest step, and how small, for a run that diverged; ``None`` if none does."""
+def remedy(stability: Stability, dt: float) -> str | None:
+    """Return which state needs the smallest step, and how small, for a run with steps of ``dt`` that diverged.
+
+    ``None`` where no state is known to need less than ``dt``.
+    """
     worst = next(iter(stability.worst(1)), None)
-    if worst is None or not math.isfinite(worst.euler_limit):
+    if worst is None or not worst.euler_limit < dt:
         return None
     return f"the state {_need(worst)}{_basis(worst)}"
 
