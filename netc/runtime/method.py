@@ -47,6 +47,8 @@ DEFECT = 0.3
 CREPT = 0.03
 """Defect from which the next step has a new Jacobian: one that is stiffer than the circuit lets errors gather."""
 MOST_FULL_ITERATIONS = 20
+MOST_SHORTEST = 100
+"""Most steps one after the other that are as short as the time can tell, whatever their error: rates jump there."""
 SETTLING = 100
 """Most Newton steps for the unknowns."""
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
@@ -82,6 +84,7 @@ CONSTANTS = {
     "DEFECT": DEFECT,
     "CREPT": CREPT,
     "MOST_FULL_ITERATIONS": MOST_FULL_ITERATIONS,
+    "MOST_SHORTEST": MOST_SHORTEST,
     "SETTLING": SETTLING,
     "ROUNDING": ROUNDING,
     "STALLED": STALLED,

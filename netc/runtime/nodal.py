@@ -94,6 +94,7 @@ class Nodal:
         self._device_of = {b: k for k, device in enumerate(circuit.limited) for b in device.branches}
         self._groups: list[_Group] = []
         self._on = True
+        self._undefined = False  # whether a law had no value, or no slope, where it was linearised last
 
     def search(self, *, on: bool = True) -> Point | None:
         """Return the operating point that ngspice finds; ``None`` where there is none to be found.
@@ -184,6 +185,7 @@ class Nodal:
         finishing = False
         for count in range(1, most + 1):
             held_back = self._move_devices(mode, x)
+            self._undefined = False
             matrix, right = self._linearised(x, gmin, share, nodeset=mode is not _Mode.FLOAT)
             if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
                 return None
@@ -196,7 +198,7 @@ class Nodal:
             least = np.where(self._is_voltage, _VOLTS, _AMPERES)
             tolerance = _RELATIVE * np.maximum(np.abs(new), np.abs(x)) + least
             moved = float(np.max(np.abs(new - x) / tolerance, initial=0.0))
-            settled = count > 1 and not held_back and moved <= 1.0
+            settled = count > 1 and not (held_back or self._undefined) and moved <= 1.0
             x = new
             if mode is _Mode.FLOAT and settled and (moved <= _FINISHED or finishing):
                 self._steps = count
@@ -297,7 +299,7 @@ class Nodal:
                 matrix[second, place] -= 1.0
         for group in self._groups:
             given = [self._argument(argument, group.numbers, x) for argument in group.arguments]
-            value, *slopes = (np.broadcast_to(v, (1, len(group.numbers)))[0] for v in group.evaluate(*given))
+            value, *slopes = (self._defined(v, len(group.numbers)) for v in group.evaluate(*given))
             constant = value * share if group.source else value.copy()
             for argument, at in zip(group.arguments, given, strict=True):
                 if argument.slope is not None:
@@ -320,6 +322,15 @@ class Nodal:
                 matrix[net, net] += _STRONG
                 right[net] += _STRONG * volts
         return matrix, right
+
+    def _defined(self, values: Array, count: int) -> Array:
+        """Return ``(count,)`` numbers, 0 where a law has none, such as 1 / v at 0 V: it is left out of this step."""
+        values = np.broadcast_to(values, (1, count))[0]
+        finite = np.isfinite(values)
+        if finite.all():
+            return values
+        self._undefined = True
+        return np.where(finite, values, 0.0)
 
     def _rows(self, number: int) -> list[tuple[int, float]]:
         """Return the equations in which the law of a branch stands, and its sign there."""

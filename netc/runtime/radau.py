@@ -28,6 +28,7 @@ from netc.runtime.method import (
     LARGEST,
     MOST_FULL_ITERATIONS,
     MOST_ITERATIONS,
+    MOST_SHORTEST,
     MU,
     NODES,
     NU,
@@ -109,19 +110,22 @@ class Radau:
         jacobian, fresh, factored = system.jacobian(low, v), True, 0.0
         last: Step | None = None
         before_error = before_h = 0.0
-        rejected = False
+        rejected, pressed = False, 0
         factors: tuple[Factors, Factors] | None = None
         self._largest = np.maximum(self._largest, np.abs(v))
         self.watch.restart(v)
         while time < end:
-            h = min(h, longest)
+            # where rates jump, a step as short as the time can tell has what error it has
+            shortest = 16 * np.spacing(max(time, end - start))
+            h = max(min(h, longest), shortest)
             if time + h * (1 + 1e-9) >= end:
                 h = end - time
             elif time + 2 * h > end:
                 h = (end - time) / 2
-            shortest = 16 * np.spacing(max(time, end - start))
+            pressed = pressed + 1 if h <= shortest else 0
             if (
-                h < shortest
+                not h > 0
+                or pressed > MOST_SHORTEST
                 or self._left <= 0
                 or not np.isfinite(jacobian.data if not isinstance(jacobian, np.ndarray) else jacobian).all()
             ):
@@ -142,12 +146,13 @@ class Radau:
             if found is None:
                 if not fresh:
                     jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
+                elif pressed:
+                    raise Stuck(time, worst(slope, self._largest))
                 else:
                     h, last, rejected = h / 4, None, True
                 continue
             z, iterations, rate = found
             after = v + z[2]
-            self._largest = np.maximum(self._largest, np.abs(after))
             scale = self._scale(after)
             rough = mass * (z.T @ ERROR) / h
             error = factors[0](slope + rough)
@@ -167,7 +172,7 @@ class Radau:
             if defect > 1 and not fresh:
                 jacobian, fresh, factors = system.jacobian(min(max(time, low), high), v), True, None
                 continue  # an old Jacobian led astray: the step itself may be right
-            if not max(norm, defect) <= 1:
+            if not (max(norm, defect) <= 1 or (pressed and math.isfinite(norm) and math.isfinite(defect))):
                 norm = max(norm, defect)
                 h *= max(SMALLEST, safety * norm ** (-0.25)) if math.isfinite(norm) else SMALLEST
                 rejected = True
@@ -178,6 +183,7 @@ class Radau:
             if before_h and norm > 0 and before_error > 0:
                 growth = min(growth, safety * h / before_h * (before_error / norm) ** 0.25 * norm**-0.25)
             before_error, before_h = max(norm, 1e-2), h
+            self._largest = np.maximum(self._largest, np.abs(after))  # of steps that count: one led astray is huge
             last = Step(time, time + h if time + h < end * (1 - 1e-15) else end, v, after, POLYNOMIAL @ z)
             self.steps += 1
             if there is not None:

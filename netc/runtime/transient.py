@@ -371,13 +371,14 @@ def _algebraic(system: System, v: Array, time: float, anchor: Array, pull: float
         weight = np.maximum(
             np.abs(np.asarray(jacobian if isinstance(jacobian, np.ndarray) else jacobian.toarray())).max(axis=1), 1e-300
         )
-        size, damping = np.max(np.abs(g) / weight), 1.0
+        rounding = ROUNDING * terms  # which an equation that holds may not stand in the way of another with
+        size, damping = np.max(np.maximum(np.abs(g) - rounding, 0.0) / weight), 1.0
         while damping > 1e-6:
             trial = v.copy()
             trial[n:] += damping * step
             at_trial = residual(trial)
             if np.isfinite(at_trial).all() and (
-                np.max(np.abs(at_trial) / weight) <= (1 - 1e-4 * damping) * size
+                np.max(np.maximum(np.abs(at_trial) - rounding, 0.0) / weight) <= (1 - 1e-4 * damping) * size
                 or damping * np.max(np.abs(step)) < 1e-9
             ):
                 break

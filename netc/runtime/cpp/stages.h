@@ -332,7 +332,8 @@ protected:
             for (int64_t k = 0; k < m; ++k) {
                 small = small && std::fabs(step[k]) <= 1e-12 * std::fabs(v[states_ + k]) + 1e-15;
                 longest = std::max(longest, std::fabs(step[k]));
-                size = std::max(size, std::fabs(f[states_ + k]) / weight[k]);
+                // an equation that holds but for rounding does not stand in the way of another
+                size = std::max(size, (left[k] - ROUNDING * cancel[k]) / weight[k]);
             }
             if (small) break;
             for (;; damping /= 2) {
@@ -346,7 +347,8 @@ protected:
                 rates(time, trial.data(), f.data());
                 if (!finite(f.data() + states_, m)) continue;
                 double there = 0.0;
-                for (int64_t k = 0; k < m; ++k) there = std::max(there, std::fabs(f[states_ + k]) / weight[k]);
+                for (int64_t k = 0; k < m; ++k)
+                    there = std::max(there, (std::fabs(f[states_ + k]) - ROUNDING * cancel[k]) / weight[k]);
                 if (there <= (1 - 1e-4 * damping) * size || damping * longest < 1e-9) break;
                 if (stalled) {
                     v_ = v;
