@@ -40,11 +40,14 @@ _HARMLESS = _words(
     """
     acct noacct list node opts page nopage nomod interp width numdgt measdgt post brief probe ingold filetype
     savecurrents keepopinfo seedinfo limpts lvlcod lvltim cptime cputime warn hush badmos3 bypass oldlimit
-    plotwinsize plotreltol plotvntol plotabstol defl defw defad defas csdf captab nosqrt trace noprint parhier
+    plotwinsize plotreltol plotvntol plotabstol csdf captab nosqrt trace noprint parhier
     """
 )
 """What changes no waveform, or only that of elements netc does not have."""
 
+
+_SIZES = {"defl": "l", "defw": "w", "defad": "ad", "defas": "as"}
+"""Sizes of transistors whose cards give none."""
 
 _MOST_STEPS = 1e15
 
@@ -83,6 +86,12 @@ def _options(card: ast.Options, scope: Scope, circuit: Circuit) -> None:
                 context.temperature = value
             else:
                 context.nominal_temperature = value
+        elif name in _SIZES:
+            value = math.nan if expression is None else context.number(scope.value(expression))
+            if value >= 0:
+                context.sizes[_SIZES[name]] = circuit.options[name] = value
+            else:
+                context.error(f"the option {name!r} needs a size, as in {name}=1u", place)
         elif name in ("gmin", "seed", "scale"):
             value = math.nan if expression is None else context.number(scope.value(expression))
             if name == "gmin" and value >= 0:

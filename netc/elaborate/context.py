@@ -58,6 +58,7 @@ class Context:
     diagnostics: Diagnostics
     dialect: str = "ngspice"
     scale: float = 1.0  # of the lengths and widths of transistors
+    sizes: dict[str, float] = field(default_factory=dict)  # those of transistors that give none, m or m^2
     temperature: float = 27.0
     nominal_temperature: float = 27.0
     timing: Timing | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import netc.parse.ast as ast
@@ -157,6 +158,7 @@ class _Elaboration:
         circuit.initial_voltages = {number[net]: given for net, given in circuit.initial_voltages.items()}
         circuit.nodeset = {number[net]: given for net, given in circuit.nodeset.items()}
         circuit.outputs = [number[net] for net in circuit.outputs]
+        circuit.limited = [replace(d, nets=tuple([number[net] for net in d.nets])) for d in circuit.limited]
         circuit.internal = {number[net]: number[outer] for net, outer in circuit.internal.items() if net in number}
 
     def check_controls(self) -> None:

@@ -14,15 +14,16 @@ from netc.parse.dialects import setting_hint
 
 _ON_THE_CARD = {
     "R": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "l", "w", "ac", "noisy"}),
-    "C": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "ic"}),
+    "C": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "ic", "l", "w"}),
     "L": frozenset({"m", "scale", "tc1", "tc2", "temp", "dtemp", "ic"}),
 }
 _MODEL_TYPES = {"R": frozenset({"r", "res"}), "C": frozenset({"c", "cap"}), "L": frozenset({"l", "ind"})}
 _IN_THE_MODEL = {
-    "R": frozenset({"r", "rsh", "tc1", "tc2", "tnom"}),
-    "C": frozenset({"cap", "tc1", "tc2", "tnom"}),
+    "R": frozenset({"r", "rsh", "l", "defw", "narrow", "short", "tc1", "tc2", "tnom"}),
+    "C": frozenset({"cap", "cj", "cjsw", "defw", "narrow", "short", "tc1", "tc2", "tnom"}),
     "L": frozenset({"ind", "tc1", "tc2", "tnom"}),
 }
+_SIZE = 1e-5  # m, the length and width that neither card nor model give
 _NOMINAL = {"R": "r", "C": "cap", "L": "ind"}
 _NAMES = {"R": "resistor", "C": "capacitor", "L": "inductor"}
 
@@ -96,15 +97,38 @@ class PassiveValue:
     def _nominal(self, scope: Scope, kind: str, given: dict[str, Expr], model: dict[str, Expr]) -> Expr | None:
         if self.card.value is not None:
             return as_expr(scope.value(self.card.value))
-        if "l" in given and "w" in given and "rsh" in model:
-            return div(mul(model["rsh"], given["l"]), given["w"])
+        sized = "l" in given or "w" in given
+        if "rsh" in model and (sized or "r" not in model):
+            return _of_sheet(given, model)
         if _NOMINAL[kind] in model:
             return model[_NOMINAL[kind]]
+        if kind == "C" and "l" in given and ("cj" in model or "cjsw" in model):
+            return _of_area(given, model)
         hint = "give a value on the card"
         if kind == "R":
-            hint += ", r= in the model, or rsh= in the model with l= and w= on the card"
+            hint += ", r= in the model or rsh= in the model"
+        elif kind == "C":
+            hint += ", cap= in the model, or cj= in the model with l= on the card"
         scope.context.error(f"{self.card.name} has no value", self.card.span, hint)
         return None
+
+
+def _of_sheet(given: dict[str, Expr], model: dict[str, Expr]) -> Expr:
+    """Return the resistance of a strip, ohms: sheet resistance times squares, less what etching takes at each side."""
+    length = given.get("l", model.get("l", Const(_SIZE)))
+    width = given.get("w", model.get("defw", Const(_SIZE)))
+    long = sub(length, mul(2.0, model.get("short", Const(0.0))))
+    wide = sub(width, mul(2.0, model.get("narrow", Const(0.0))))
+    return div(mul(model["rsh"], long), wide)
+
+
+def _of_area(given: dict[str, Expr], model: dict[str, Expr]) -> Expr:
+    """Return the capacitance of a plate, farads: of its area and of its edge."""
+    width = given.get("w", model.get("defw", Const(_SIZE)))
+    long = sub(given["l"], model.get("short", Const(0.0)))
+    wide = sub(width, model.get("narrow", Const(0.0)))
+    area = mul(model.get("cj", Const(0.0)), mul(long, wide))
+    return add(area, mul(mul(2.0, model.get("cjsw", Const(0.0))), add(long, wide)))
 
 
 def temperature_factor(context: Context, given: dict[str, Expr], model: dict[str, Expr]) -> Expr:

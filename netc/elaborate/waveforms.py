@@ -110,7 +110,7 @@ def _since(shape: Shape, delay: ast.Expression | Defaulted | None) -> Expr:
 
 
 def _pulse(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> Expr:
-    given = (*waveform.arguments, *(None,) * 7)
+    given = (*waveform.arguments, *(None,) * 8)
 
     def tstep(position: int) -> Expr:
         return shape.slot(Defaulted(given[position], lambda t: t.tstep, "pulse", waveform.span), "s")
@@ -127,6 +127,10 @@ def _pulse(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) ->
     end = add(add(rise, width), fall)
     edge = binary("min", div(phase, rise), div(sub(end, phase), fall))
     height = binary("min", binary("max", edge, 0.0), 1.0)
+    if given[7] is not None:  # so many pulses; 0 stands for no end
+        cycles = shape.slot(given[7], "", role="")
+        endless = binary("le", cycles, 0.0)
+        height = select(binary("max", binary("lt", since, mul(period, cycles)), endless), height, 0.0)
     return add(low, mul(sub(high, low), height))
 
 
@@ -194,7 +198,7 @@ def _pwl(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> E
 
 def _sffm(shape: Shape, waveform: ast.Waveform, unit: str, context: Context) -> Expr:
     """offset + amplitude sin(2 pi fc t + phase + index sin(2 pi fs t + phase of the signal))."""
-    given = (*waveform.arguments, *(None,) * 7)
+    given = (*waveform.arguments, *(None,) * 8)
     offset, amplitude = shape.slot(waveform.arguments[0], unit), shape.slot(waveform.arguments[1], unit)
     carrier = _turning(shape, Time(), waveform.arguments[2], given[5])
     signal = _turning(shape, Time(), waveform.arguments[4], given[6])
@@ -220,7 +224,7 @@ def _turning(shape: Shape, since: Expr, frequency: ast.Expression, phase: ast.Ex
 
 _Builder = Callable[[Shape, ast.Waveform, str, Context], Expr | None]
 _WAVEFORMS: dict[str, tuple[_Builder, int, int | None]] = {
-    "pulse": (_pulse, 2, 7),
+    "pulse": (_pulse, 2, 8),
     "sin": (_sin, 2, 6),
     "exp": (_exp, 2, 6),
     "pwl": (_pwl, 2, None),

@@ -18,6 +18,7 @@ from netc.parse.ltspice_sources import rising, with_cycles
 
 Assignments = tuple[tuple[str, ast.Expression], ...]
 
+_RATINGS = frozenset({"ipk", "irms", "v", "vpk", "tol", "pwr"})
 _STEPS = 1000  # of a transient that says nothing of its step
 _MULTIPLIERS = {"res": "r", "cap": "c", "ind": "l"}
 _SWITCHES = {"vswitch": ("sw", "v"), "iswitch": ("csw", "i")}
@@ -271,7 +272,9 @@ class _Translation:
             case ast.TableSource() if self.dialect.tables:
                 yield _sharp(card)
             case ast.Passive() if self.dialect.source_settings and card.kind in "CL":
-                yield from _with_parasitics(_of_own_voltage(card) if card.charge else card)
+                yield from _with_parasitics(_unrated(_of_own_voltage(card) if card.charge else card))
+            case ast.Passive() if self.dialect.source_settings:
+                yield _unrated(card)
             case ast.BehaviouralSource() if self.dialect.behavioural_settings:
                 yield from _with_parasitics(card)
             case ast.IndependentSource() if self.dialect.source_settings:
@@ -327,6 +330,11 @@ class _Translation:
         if not 0 < node.span.line <= len(lines):
             return False
         return lines[node.span.line - 1][node.span.column - 1 : node.span.column] == "+"
+
+
+def _unrated(card: ast.Passive) -> ast.Passive:
+    """Leave out what LTspice's catalogues say an element stands and how exact it is."""
+    return replace(card, parameters=tuple(pair for pair in card.parameters if pair[0] not in _RATINGS))
 
 
 def _of_own_voltage(card: ast.Passive) -> ast.Passive:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 CONSTRUCTS: dict[str, tuple[str, ...]] = {
     "R: values, expressions of signals, models, temperature": (
         *("behavioural_r", "r_tc", "passive_models", "temperature", "options_temp", "negative_resistance"),
-        *("resistive_bridge", "wheatstone", "stranger_behavioural_r"),
+        *("resistive_bridge", "wheatstone", "stranger_behavioural_r", "c_and_r_geometry"),
     ),
     "C, also as `C={...}` or `Q={...}`": (
         *("c_*", "capacitor_*", "capacitors_in_series", "differentiator", "rc_*", "miller", "bootstrap"),
@@ -57,6 +57,7 @@ CONSTRUCTS: dict[str, tuple[str, ...]] = {
             "m_inverter",
             "m_switch_1t1r",
             "m_zero_start",
+            "m_default_sizes",
             "ring_oscillator",
             "nand_gate",
         ),

@@ -71,8 +71,8 @@ def test_a_dc_value_beside_a_waveform_is_noted() -> None:
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ("v1 a 0 pulse(1)", "PULSE takes 2 to 7 arguments, 1 given"),
-        ("v1 a 0 pulse(0 1 0 1u 1u 1u 2u 3)", "PULSE takes 2 to 7 arguments, 8 given"),
+        ("v1 a 0 pulse(1)", "PULSE takes 2 to 8 arguments, 1 given"),
+        ("v1 a 0 pulse(0 1 0 1u 1u 1u 2u 3 4)", "PULSE takes 2 to 8 arguments, 9 given"),
         ("v1 a 0 pwl(0 1 2)", "the last time has no value"),
         ("v1 a 0 pwl(0 1 2m 3 1m 4)", "must ascend: 0.001 s follows 0.002 s"),
         ("v1 a 0 pwl(0 1 1m 3 0.5m 4)", "must ascend"),

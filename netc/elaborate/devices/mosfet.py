@@ -56,7 +56,7 @@ class _Transistor:
     def _card(self, name: str, default: float) -> Expr:
         """Return a length, an area or a number of squares of the card, as ``.option scale=`` makes it."""
         if name not in self.assembly.card:
-            return Const(default)
+            return Const(self.assembly.context.sizes.get(name, default))
         return mul(self.assembly.card[name][0], self.assembly.context.scale ** _POWERS.get(name, 0))
 
     def _behind(self, label: str, node: str, own: str, squares: str) -> str:
