@@ -17,7 +17,7 @@ from netc.diagnostics import NetcError
 _RESISTOR = re.compile(r"r\S*\s+(\S+)\s+(\S+)\s+[-+.\w]+", re.IGNORECASE)
 _SENTENCE = re.compile(r"\.(if|elseif|else|endif)\b", re.IGNORECASE)
 _FEWEST = 1000  # below, there is nothing to gain
-_ROWS, _COLUMNS = 128, 64
+_ROWS, _COLUMNS = 16, 16
 
 
 def ordered(text: str) -> str:

@@ -14,6 +14,7 @@ from netc.diagnostics import NetcError
 from netc.ngspice.bridge import run
 from netc.ngspice.locate import Installation
 from netc.ngspice.task import Judge
+from netc.signoff.curves import on_grid
 from netc.signoff.netlists import ChipASample, OneChip
 from netc.signoff.store import Found, Store
 
@@ -62,7 +63,8 @@ class Bench:
                 if stopped.is_set() or attempt + 1 == _ATTEMPTS:
                     raise
                 continue
-            onto = {name: np.interp(self.times, waves.times, waves.values[name]) for name in self.judge.names}
+            values = on_grid(self.times, waves.times, [waves.values[name] for name in self.judge.names])
+            onto = dict(zip(self.judge.names, values, strict=True))
             found = Found(self.judge.read(self.times, onto), time.perf_counter() - started)
             self.store.save(number, sample, found)
             return found
