@@ -406,7 +406,7 @@ class _Reader:
             hint = "name a section, or write .include"
             self.diagnostics.warning(".lib without a section is read as .include", span, hint)
         name = words[0].strip("\"'")
-        found = self.includes.find(name, line.file, place)
+        found = self.includes.find(name, line.file, place, self.dialect.own_libraries)
         if found is None:
             return None
         with self.includes.entered(found.path, section, place) as fresh:

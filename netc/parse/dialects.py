@@ -47,6 +47,7 @@ class Dialect:
         recombination: the NR of diodes where the deck says none; ``None`` for ngspice's.
         initial_currents: whether ``.ic`` may give currents of inductors.
         temperature: of circuit and models where the deck says none, degrees Celsius; ``None`` for 27.
+        own_libraries: names of files that come with the simulator, which exported netlists include without need.
         harmless: cards that change no waveform, besides those of ngspice.
     """
 
@@ -74,6 +75,7 @@ class Dialect:
     recombination: float | None = None
     initial_currents: bool = False
     temperature: float | None = None
+    own_libraries: re.Pattern[str] | None = None
     harmless: frozenset[str] = frozenset()
 
 
@@ -106,6 +108,7 @@ LTSPICE = Dialect(
     recombination=2.0,
     source_settings=frozenset({"rser", "cpar"}),
     behavioural_settings=frozenset({"rser", "rpar", "cpar"}),
+    own_libraries=re.compile(r"standard\.(dio|bjt|mos|jft|cap|ind|res|bead)"),
     harmless=frozenset({".backanno", ".wave", ".savebias", ".text"}),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +42,11 @@ class Includes:
         self._count = 0
         self._lines = 0
 
-    def find(self, name: str, label: str, place: Span) -> Found | None:
-        """Find the file ``name`` included from the file ``label``; ``None`` with an error if there is none."""
+    def find(self, name: str, label: str, place: Span, own: re.Pattern[str] | None = None) -> Found | None:
+        """Find the file ``name`` included from the file ``label``; ``None`` with an error if there is none.
+
+        ``own`` matches the names of libraries that come with another simulator: a warning is enough for those.
+        """
         if self._count > _COUNT_LIMIT:
             return None  # reported when it was reached
         directory = self._folders.get(label, self.home)
@@ -75,6 +79,11 @@ class Includes:
             )
         elif any((folder / name).is_dir() for folder in (directory, self.home)):
             self.diagnostics.error(f"'{name}' is a directory, not a netlist", place)
+        elif own is not None and own.fullmatch(re.split(r"[/\\]", name.lower())[-1]):
+            message = (
+                f"'{name}', a library of the simulator the deck is written for, is not here: its models are missing"
+            )
+            self.diagnostics.warning(message, place, "name where it is with -I DIR")
         else:
             self.diagnostics.error(f"'{name}' is not found", place, "name where it is with -I DIR")
         return None

@@ -389,3 +389,11 @@ def test_points_without_parentheses_may_be_followed_by_settings(points: str, end
     waves = [parse_text(text).cards[0].waveform for text in (with_them, without)]
     assert [show(v) for v in waves[1].arguments] == [show(v) for v in waves[0].arguments]
     assert [(n, show(v)) for n, v in waves[1].parameters] == [(n, show(v)) for n, v in waves[0].parameters]
+
+
+def test_lines_that_ngspice_takes_for_comments() -> None:
+    deck = parse_text("t\nR1 a 0 1k\n=====\n[1] a reference\n+ that goes on\n.end\n")
+    assert len(deck.cards) == 1
+    assert [d.span.line for d in deck.diagnostics if "for a comment" in d.message] == [3, 4]
+    with pytest.raises(NetcError, match="neither an element nor a card"):
+        parse_text("t\nR1 a 0 1k\n=====\n", dialect="ltspice")

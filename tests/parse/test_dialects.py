@@ -345,3 +345,30 @@ def test_optional_ports_of_pspice() -> None:
     deck = parse_text(f"t\n{text}", dialect="pspice")
     nodes = [card.nodes[2:] for card in deck.cards if isinstance(card, ast.Instance)]
     assert nodes == [("0", "$g_high"), ("c", "$g_high"), ("c", "d")]
+
+
+def test_ltspice_ratings_and_missing_libraries_change_nothing() -> None:
+    text = "t\nL1 a b 1m Ipk=2 Irms=1\nC1 b 0 1u V=25\nR1 a 0 1k tol=1 pwr=0.1\n.lib C:\\LTC\\lib\\cmp\\standard.dio\n"
+    deck = parse_text(text, dialect="ltspice")
+    found = [card for card in deck.cards if isinstance(card, ast.Passive)]
+    assert [(card.name, card.parameters) for card in found] == [("l1", ()), ("c1", ()), ("r1", ())]
+    assert ["its models are missing" in d.message for d in deck.diagnostics] == [True]
+    with pytest.raises(NetcError, match="is not found"):
+        parse_text(text.replace("standard.dio", "mine.lib"), dialect="ltspice")
+
+
+def test_a_voltage_may_name_an_element_but_a_node_of_that_name_counts() -> None:
+    text = "t\nC1 a b 1u\nR1 c1x 0 1k\nB1 o 0 V=V(C1)+V(R1)\nR2 r1 0 1k\n.print tran V(C1)\n"
+    deck = parse_text(text, dialect="pspice")
+    source = next(card for card in deck.cards if isinstance(card, ast.BehaviouralSource))
+    assert isinstance(source.expression, ast.Binary)
+    left, right = source.expression.left, source.expression.right
+    assert isinstance(left, ast.Voltage) and (left.positive, left.negative) == ("a", "b")
+    assert isinstance(right, ast.Voltage) and (right.positive, right.negative) == ("r1", None)
+    output = next(card for card in deck.cards if isinstance(card, ast.Output))
+    assert [(s.positive, s.negative) for s in output.signals if isinstance(s, ast.Voltage)] == [("a", "b")]
+
+
+def test_a_voltage_source_of_ltspice_may_have_a_resistance() -> None:
+    deck = parse_text("t\nB1 a 0 V=time Rser=100\nR1 a 0 1k\n", dialect="ltspice")
+    assert [card.name for card in deck.cards] == ["b1", "r_b1_rser", "r1"]
