@@ -95,6 +95,22 @@ def _in_options(diagnostic: Diagnostic, names: Iterable[str]) -> Diagnostic:
 )
 @click.option("--neurons/--no-neurons", default=True, help="Whether bit lines charge neurons; without, --passive only.")
 @click.option(
+    "--buffers",
+    type=click.Choice(["linear", "rectified"]),
+    default="linear",
+    show_default=True,
+    help="Between layers: a membrane's voltage drives the next word line, or only where it is positive.",
+)
+@click.option(
+    "--readout",
+    type=click.Choice(["neurons", "integrators"]),
+    default="neurons",
+    show_default=True,
+    help="What the last crossbar charges: neurons, or a capacitor and a resistor each, which never spike.",
+)
+@click.option("--readout-resistance", type=Quantity("ohm"), default="1k", show_default=True, help="Of an integrator.")
+@click.option("--readout-capacitance", type=Quantity("F"), default="3u", show_default=True, help="Of an integrator.")
+@click.option(
     "--read-voltage", type=Quantity("V"), help="Amplitude of an input word line.  [50m buffered, 500m passive]"
 )
 @click.option(

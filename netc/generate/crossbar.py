@@ -62,7 +62,9 @@ def word_lines(design: Design, crossbar: int) -> Iterator[str]:
 
 def _driver(design: Design, crossbar: int, i: int, node: str) -> Iterator[str]:
     """Yield what holds ``node``, where word line ``i`` of ``crossbar`` (from 0) begins."""
-    if crossbar > 0:
+    if crossbar > 0 and design.buffers == "rectified":
+        yield f"b{crossbar + 1}_{i} {node} 0 v=max(v(m{crossbar}_{i}),0)"
+    elif crossbar > 0:
         yield f"e{crossbar + 1}_{i} {node} 0 m{crossbar}_{i} 0 1"
     elif design.drive == "frames":
         yield f"vin{i} in{i} 0 0"

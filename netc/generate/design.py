@@ -11,6 +11,8 @@ from netc.diagnostics import Diagnostics
 MAXIMUM_SYNAPSES = 20_000_000
 SELECTORS = ("none", "1t1r", "diode")
 DRIVES = ("alpha", "frames")
+BUFFERS = ("linear", "rectified")
+READOUTS = ("neurons", "integrators")
 NEURON_PARAMETERS = ("Ereset", "Erest", "Ron", "Roff", "Von", "Voff", "VT", "tau", "k", "v0", "x10", "x20")
 
 _SIZE_HINT = "give at least two layer sizes, for example 784,100,10"
@@ -53,6 +55,12 @@ class Design:
             ``diode``.
         gate_voltage: V, of the gate lines of ``1t1r``.
         neurons: whether bit lines charge neurons.
+        buffers: what drives the word lines of later layers (buffered only): ``linear``, the membrane's voltage, or
+            ``rectified``, that voltage where it is positive and else 0 V.
+        readout: what the last crossbar's bit lines charge: ``neurons`` like all others, or ``integrators``, a capacitor
+            and a resistor each, whose voltages follow what the hidden layer says and never spike (buffered only).
+        readout_resistance: ohm, of an integrator.
+        readout_capacitance: F, of an integrator.
         drive: what drives the input word lines: ``alpha``, a current common to all that features scale, or ``frames``,
             features that change over time (event data); a full one is a word line at ``read_voltage``.
         alpha_time: s, time constant of both stages of the alpha current.
@@ -83,6 +91,10 @@ class Design:
     selector: str = "none"
     gate_voltage: float = 3.3
     neurons: bool = True
+    buffers: str = "linear"
+    readout: str = "neurons"
+    readout_resistance: float = 1e3
+    readout_capacitance: float = 3e-6
     drive: str = "alpha"
     alpha_time: float = 0.64e-3
     pulse_width: float = 0.1e-3
@@ -165,6 +177,8 @@ class Design:
             "input_current": self.input_current,
             "transconductance": self.transconductance,
             "membrane_capacitance": self.membrane_capacitance,
+            "readout_resistance": self.readout_resistance,
+            "readout_capacitance": self.readout_capacitance,
             "alpha_time": self.alpha_time,
             "pulse_width": self.pulse_width,
             "pulse_period": self.pulse_period,
@@ -193,6 +207,10 @@ class Design:
             diagnostics.error(f"selector must be one of {', '.join(SELECTORS)}, not {self.selector!r}")
         if self.drive not in DRIVES:
             diagnostics.error(f"drive must be one of {', '.join(DRIVES)}, not {self.drive!r}")
+        if self.buffers not in BUFFERS:
+            diagnostics.error(f"buffers must be one of {', '.join(BUFFERS)}, not {self.buffers!r}")
+        if self.readout not in READOUTS:
+            diagnostics.error(f"readout must be one of {', '.join(READOUTS)}, not {self.readout!r}")
         for name, value in self.neuron.items():
             if name not in NEURON_PARAMETERS:
                 diagnostics.error(
@@ -217,6 +235,12 @@ class Design:
                 diagnostics.error(
                     f"attenuation must be {self.crossbars} positive number{plural}, one for each crossbar"
                 )
+        if self.buffers != "linear" and self.passive:
+            diagnostics.error("a passive network has no buffers", hint="leave buffers out, or passive")
+        if self.readout == "integrators" and (self.passive or not self.neurons):
+            diagnostics.error(
+                "readout integrators are for buffered networks with neurons", hint="leave readout out, or passive"
+            )
         self._check_lines(diagnostics)
         if self.pulse_width < 2 * self.step:
             diagnostics.error(

@@ -44,6 +44,10 @@ def generate(
     selector: str = "none",
     gate_voltage: float = 3.3,
     neurons: bool = True,
+    buffers: str = "linear",
+    readout: str = "neurons",
+    readout_resistance: float = 1e3,
+    readout_capacitance: float = 3e-6,
     drive: str = "alpha",
     alpha_time: float = 0.64e-3,
     pulse_width: float = 0.1e-3,
@@ -80,6 +84,10 @@ def generate(
         selector=selector,
         gate_voltage=gate_voltage,
         neurons=neurons,
+        buffers=buffers,
+        readout=readout,
+        readout_resistance=readout_resistance,
+        readout_capacitance=readout_capacitance,
         drive=drive,
         alpha_time=alpha_time,
         pulse_width=pulse_width,
@@ -204,6 +212,13 @@ def _alpha(design: Design) -> Iterator[str]:
 
 def _neurons(design: Design, crossbar: int) -> Iterator[str]:
     number = crossbar + 1
+    if design.readout == "integrators" and number == design.crossbars:
+        resistance, capacitance = engineering(design.readout_resistance), engineering(design.readout_capacitance)
+        yield f"* crossbar {number}: integrators, which forget after R C"
+        for j in range(1, design.layers[number] + 1):
+            yield f"cm{number}_{j} m{number}_{j} 0 {capacitance} IC=0"
+            yield f"rm{number}_{j} m{number}_{j} 0 {resistance}"
+        return
     parameters = "".join(f" {name}={engineering(value)}" for name, value in design.neuron.items())
     yield f"* crossbar {number}: neurons"
     for j in range(1, design.layers[number] + 1):

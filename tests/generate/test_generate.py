@@ -128,6 +128,11 @@ def test_engineering_notation_reads_back(value: float) -> None:
         ({"gate_voltage": 0.0}, "gate_voltage must be a positive"),
         ({"neurons": False, "line_resistance": 1.0}, "must be passive"),
         ({"neurons": False, "passive": True}, "needs a sense_resistance"),
+        ({"buffers": "both"}, "one of linear, rectified"),
+        ({"buffers": "rectified", "passive": True}, "has no buffers"),
+        ({"readout": "guess"}, "one of neurons, integrators"),
+        ({"readout": "integrators", "passive": True}, "buffered networks with neurons"),
+        ({"readout": "integrators", "readout_capacitance": 0.0}, "readout_capacitance must be a positive"),
         ({"pulse_width": 10e-6}, "two steps"),
         ({"pulse_period": 0.1e-3}, "too short"),
         ({"steps": 0}, "steps must be a whole number"),
@@ -176,6 +181,33 @@ def test_ngspice_agrees_with_the_intended_equations(passive: bool, tmp_path: Pat
         membranes[n + 1] = neurons.voltage
     for k, name in enumerate(["v(m1_1)", "v(m1_2)", "v(m1_3)", "v(m1_4)", "v(m2_1)", "v(m2_2)"]):
         assert nrmse(waves, name, np.arange(steps + 1) * dt, membranes[:, k]) < 0.01, name
+
+
+@pytest.mark.ngspice
+def test_rectified_buffers_pass_what_is_positive(tmp_path: Path) -> None:
+    text = generate((8, 4, 2), seed=3, input_current=60e-6, buffers="rectified")
+    waves = simulate(text, tmp_path)
+    hidden = np.stack([waves[f"v(m1_{j})"] for j in range(1, 5)])
+    driven = np.stack([waves[f"v(w2_{j})"] for j in range(1, 5)])
+    assert hidden.min() < -10e-3 and hidden.max() > 50e-3
+    np.testing.assert_allclose(driven, np.maximum(hidden, 0), atol=1e-6)
+
+
+@pytest.mark.ngspice
+def test_integrators_forget_after_their_time_constant(tmp_path: Path) -> None:
+    text = generate((8, 4, 2), seed=3, readout="integrators", readout_resistance=500.0, readout_capacitance=2e-6)
+    assert len(_cards(text, r"xn1_")) == 4 and not _cards(text, r"xn2_")
+    waves = simulate(text, tmp_path)
+    weights = 1 / _resistances(text, 2, "p") - 1 / _resistances(text, 2, "m")
+    times = np.arange(1001) * 10e-6
+    hidden = np.stack([np.interp(times, waves["time"], waves[f"v(m1_{j})"]) for j in range(1, 5)], axis=1)
+    current = _gain(text, 2) * hidden @ weights
+    volts = np.zeros((1001, 2))
+    keep = np.exp(-10e-6 / (500.0 * 2e-6))
+    for n in range(1000):
+        volts[n + 1] = keep * volts[n] + (1 - keep) * 500.0 * (current[n] + current[n + 1]) / 2
+    for k in (0, 1):
+        assert nrmse(waves, f"v(m2_{k + 1})", times, volts[:, k]) < 0.002
 
 
 @pytest.mark.ngspice
