@@ -111,8 +111,9 @@ def lingering(
     n, grown, since, first = system.states, 0.0, 0.0, True
     for (time, v), (later, after) in pairwise(samples):
         moved = np.abs(after - v)[:n] > _STILL * (largest[:n] + _STILL)
-        mode = None if moved.all() else _fastest_of(system, time, v)
-        if mode is None or moved[mode[1]].any() or not moving.isdisjoint(mode[1]):
+        moved[list(moving)] = True
+        mode = None if moved.all() else _fastest_of(system, time, v, moved)
+        if mode is None:
             grown, first = 0.0, False
             continue
         since = time if grown == 0.0 else since
@@ -127,16 +128,21 @@ def lingering(
     return ""
 
 
-def _fastest_of(system: System, time: float, v: Array) -> tuple[float, list[int]] | None:
-    """Return the fastest growth, 1/s, and the states it moves most; ``None`` where nothing grows."""
+def _fastest_of(system: System, time: float, v: Array, moved: Array) -> tuple[float, list[int]] | None:
+    """Return the fastest growth of what has not ``moved``, 1/s, and the states it moves most, or ``None``."""
     with np.errstate(all="ignore"):
         found = modes(system.dense(time, v), system.states)
     if found is None:
         return None
     rates, shapes = found
-    fastest = int(np.argmax(rates.real))
-    growth = float(rates[fastest].real)
-    return (growth, _foremost(shapes[:, fastest])) if growth > _ROUNDING * float(np.max(np.abs(rates))) else None
+    least = _ROUNDING * float(np.max(np.abs(rates)))
+    for k in np.argsort(-rates.real):
+        if rates[k].real <= least:
+            break
+        order = _foremost(shapes[:, k])
+        if not moved[order].any():
+            return float(rates[k].real), order
+    return None
 
 
 def _foremost(shape: Array) -> list[int]:
@@ -177,7 +183,7 @@ def remarks(circuit: Circuit, program: Program, nodal: Nodal, found: Point) -> l
         nodal: the same as ngspice has it.
         found: where the run starts.
     """
-    if circuit.initial_voltages or circuit.nodeset or (not circuit.limited and not _is_bent(circuit)):
+    if not circuit.limited and not _is_bent(circuit):
         return []
     timing = circuit.timing
     fixed = {net for b in circuit.branches if b.law.kind == "V" and 0 in b.nets for net in b.nets}
@@ -188,6 +194,8 @@ def remarks(circuit: Circuit, program: Program, nodal: Nodal, found: Point) -> l
         if swings and _is_driven(circuit):
             return []
         at = [net for name in names for net in _nets(circuit, name) if net in own]
+        if not set(at).isdisjoint(_reached(circuit, set(circuit.initial_voltages), fixed)):
+            return []  # what .ic held moves it once it lets go
         shown = list(dict.fromkeys(at)) or names
         told = _listed([f"{name} at {found[0][name]:.4g} V" if name in found[0] else name for name in shown[:_SHOWN]])
         message = (
@@ -196,7 +204,7 @@ def remarks(circuit: Circuit, program: Program, nodal: Nodal, found: Point) -> l
         )
         hint = f"start it on one side by .ic or .nodeset, such as .ic v({shown[0]})=0"
         return [Diagnostic(Severity.WARNING, message, _place(circuit, shown[0]), hint)]
-    for other in other_points(nodal, found):
+    for other in [] if circuit.nodeset or circuit.initial_voltages else other_points(nodal, found):
         differing = [name for name in apart(found[0], other[0]) if name in own]
         if not differing or growing_mode(program, named_states(nodal.circuit, other)) is not None:
             continue
@@ -213,6 +221,23 @@ def _nets(circuit: Circuit, name: str) -> list[str]:
     if name in circuit.nets:
         return [name]
     return [circuit.nets[circuit.internal.get(n, n)] for b in circuit.branches if b.name == name for n in b.nets if n]
+
+
+def _reached(circuit: Circuit, start: set[int], fixed: set[int]) -> set[str]:
+    """Return the nets that elements join to those in ``start``, not through ground or a ``fixed`` voltage."""
+    joined: dict[int, set[int]] = {}
+    for branch in circuit.branches:
+        ends = {net for pair in (branch.nets, *branch.voltages) for net in pair}
+        ends |= {net for number in branch.currents for net in circuit.branches[number].nets}
+        for net in ends - fixed - {0}:
+            joined.setdefault(net, set()).update(ends - fixed - {0})
+    found = set(start)
+    waiting = list(found)
+    while waiting:
+        fresh = joined.get(waiting.pop(), set()) - found
+        found |= fresh
+        waiting += fresh
+    return {circuit.nets[n] for n in found}
 
 
 def _is_bent(circuit: Circuit) -> bool:
