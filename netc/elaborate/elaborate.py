@@ -102,7 +102,7 @@ class _Elaboration:
             title = Span(self.deck.path, 1, 1, max(1, len(self.deck.title)))
             context.error("the deck has no elements", title, "is the first line, which is the title, an element?")
         names = Names(self.node_named, self.element_named)
-        circuit.selected = observed(deck.other, circuit, names, context.warning if self.lenient else context.error)
+        circuit.selected = observed(deck.other, circuit, names, context.warning)
         circuit.measures = bind_measures(deck.other, top, names)
         self.keep_used_parameters()
         Directives(context, circuit, top, self.touched(), self.lenient).read(deck.other)

@@ -345,6 +345,7 @@ class _Reader:
     def _observed(self, line: LogicalLine) -> ast.Output | None:
         """Read what to observe; of what cannot be read, the nodes and currents in it."""
         found = Diagnostics()
+        line = tidied(line, self.dialect, self.diagnostics)
         card = parse_line(line, "output", found, self.dialect)
         if isinstance(card, ast.Output):
             return card

@@ -9,7 +9,12 @@ from netc.diagnostics import Diagnostics
 from netc.parse.dialects import HSPICE, LTSPICE, NGSPICE, PSPICE, Dialect
 from netc.parse.lines import XOR, LogicalLine
 
+_BRACKETED = re.compile(r"(?<=[(,])\s*(\[)[^\[\]\s]+(\])(?=\s*[),])")
+_POINTS = re.compile(r"[vi]\S*\s(?:.*\s)?pwl(?=[\s(])")
+_BETWEEN = re.compile(r"\)\s*,?\s*\(")
+_FOREVER = re.compile(r"\brepeat\s+forever\b|\bendrepeat\b")
 _KIND = re.compile(r"[efgh]\S*\s+\S+\s+\S+\s+(vcvs|vccs|ccvs|cccs)(?=\s)")
+_NOISELESS = re.compile(r"r\S*\s.*\s(noiseless)(?=\s|$)")
 _TRAN_OP = re.compile(r"\.tran(/op)(?=\s)")
 _TOLERANCE = re.compile(r"(?<=[\s(,])(dev|lot)(/\w+)*\s*=?\s*[0-9.]+(e[-+]?[0-9]+)?\w*%?")
 _REPEAT = re.compile(r"[vi].*\bpwl(\s*\(|\s).*\s(r)(?=\s*\)?\s*$)")
@@ -27,10 +32,16 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
         line = replace(line, text=text, raw=raw)
     if dialect is NGSPICE:
         return line
-    useless = {HSPICE.name: _KIND, PSPICE.name: _TRAN_OP}.get(dialect.name)
+    useless = {HSPICE.name: _KIND, PSPICE.name: _TRAN_OP, LTSPICE.name: _NOISELESS}.get(dialect.name)
     found = useless.match(line.text) if useless is not None else None
     if found is not None:
         line = _blank(line, *found.span(1))
+    if dialect in (LTSPICE, PSPICE):
+        line = _one_list(line)
+    if dialect is PSPICE and "[" in line.text:
+        for bracket in _BRACKETED.finditer(line.text):  # how Capture writes the name of a node
+            for group in (1, 2):
+                line = _blank(line, *bracket.span(group))
     if line.text.startswith(".param") and "," in line.text:
         for offset in _commas(line.text):
             line = _blank(line, offset, offset + 1)
@@ -54,6 +65,23 @@ def tidied(line: LogicalLine, dialect: Dialect, diagnostics: Diagnostics) -> Log
             diagnostics.warning("a parenthesis is never closed: LTspice closes it at the end", line.whole)
             return closed
     return line
+
+
+def _one_list(line: LogicalLine) -> LogicalLine:
+    """Write ``pwl (0,0) (1m,1)`` and ``pwl repeat forever (0 0 1m 1) endrepeat`` as one list, with ``r=0``."""
+    found = _POINTS.match(line.text)
+    if found is None:
+        return line
+    start, body = found.end(), line.text[found.end() :]
+    forever = _FOREVER.search(body) is not None
+    if not forever and not _BETWEEN.search(body):
+        return line
+    plain = _FOREVER.sub(lambda words: " " * len(words[0]), body).translate({ord("("): " ", ord(")"): " "})
+    first = plain.replace(",", " ").split()[:1]
+    if set("={}") & set(plain) or (forever and first not in (["0"], ["0s"])):
+        return line  # what else stands there is told where it stands
+    end = " r=0)" if forever else ")"
+    return replace(line, text=f"{line.text[:start]}({plain[1:]}{end}", raw=f"{line.raw[:start]}({plain[1:]}{end}")
 
 
 def _blank(line: LogicalLine, start: int, end: int) -> LogicalLine:

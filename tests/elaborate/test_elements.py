@@ -243,8 +243,6 @@ V_ = "v1 a 0 1\n"
         (V_ + "r1 a 0 1\n.tran 1u 1m 2m\n", 3, "not before it stops", ""),
         (V_ + "r1 a 0 1\n.ic v(b)=1\n", 3, "no node 'b'", ""),
         (V_ + "r1 a 0 1\n.ic v(0)=1\n", 3, "ground", ""),
-        (V_ + "r1 a 0 1\n.save v(b)\n", 3, "no node 'b' to observe", ""),
-        (V_ + "r1 a 0 1\n.save i(r2)\n", 3, "no element 'r2' to observe", "'r1'"),
         (V_ + "f1 a 0 v2 1\n", 2, "no element 'v2'", "'v1'"),
         (V_ + "e1 b 0 a nowhere 1\nr1 b 0 1\n", 2, "no node 'nowhere'", ""),
     ],
@@ -286,3 +284,12 @@ def test_graph_has_nets_and_branches() -> None:
     graph = circuit_of("v1 a 0 1\nr1 a b 1\nr2 a b 2\nc1 b 0 1\n").graph()
     assert set(graph.nodes) == {"0", "a", "b"}
     assert graph.number_of_edges("a", "b") == 2
+
+
+def test_signals_that_do_not_exist_are_left_out_with_a_warning_as_in_ngspice() -> None:
+    found = circuit_of(V_ + "r1 a 0 1\n.save v(a) v(b) i(r2)\n")
+    assert found.selected == ["a"]
+    assert [d.message for d in found.diagnostics] == [
+        "there is no node 'b' to observe",
+        "there is no element 'r2' to observe",
+    ]

@@ -348,7 +348,7 @@ def test_optional_ports_of_pspice() -> None:
 
 
 def test_ltspice_ratings_and_missing_libraries_change_nothing() -> None:
-    text = "t\nL1 a b 1m Ipk=2 Irms=1\nC1 b 0 1u V=25\nR1 a 0 1k tol=1 pwr=0.1\n.lib C:\\LTC\\lib\\cmp\\standard.dio\n"
+    text = "t\nL1 a b 1m Ipk=2 Irms=1\nC1 b 0 1u V=25\nR1 a 0 1k tol=1 pwr=0.1 noiseless\n.lib C:\\LTC\\lib\\cmp\\standard.dio\n"
     deck = parse_text(text, dialect="ltspice")
     found = [card for card in deck.cards if isinstance(card, ast.Passive)]
     assert [(card.name, card.parameters) for card in found] == [("l1", ()), ("c1", ()), ("r1", ())]
@@ -372,3 +372,29 @@ def test_a_voltage_may_name_an_element_but_a_node_of_that_name_counts() -> None:
 def test_a_voltage_source_of_ltspice_may_have_a_resistance() -> None:
     deck = parse_text("t\nB1 a 0 V=time Rser=100\nR1 a 0 1k\n", dialect="ltspice")
     assert [card.name for card in deck.cards] == ["b1", "r_b1_rser", "r1"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "wave", "points"),
+    [
+        ("pspice", "PWL (0s,0v) (1ms,1v)", [0.0, 0.0, 1e-3, 1.0]),
+        ("pspice", "PWL REPEAT FOREVER (0,0) (1m,1) (2m 0) ENDREPEAT", [0.0, 0.0, 1e-3, 1.0, 2e-3, 0.0]),
+        ("ltspice", "PWL REPEAT FOREVER (0 0 1m 1 2m 0) ENDREPEAT", [0.0, 0.0, 1e-3, 1.0, 2e-3, 0.0]),
+    ],
+)
+def test_points_of_a_waveform_in_parentheses_of_their_own(dialect: str, wave: str, points: list[float]) -> None:
+    deck = parse_text(f"t\nV1 a 0 {wave}\nR1 a 0 1k\n", dialect=dialect)
+    found = deck.cards[0]
+    assert isinstance(found, ast.IndependentSource) and found.waveform is not None
+    values = [argument.value for argument in found.waveform.arguments if isinstance(argument, ast.Number)]
+    assert values == points
+    assert [name for name, _ in found.waveform.parameters] == (["r"] if "REPEAT" in wave else [])
+
+
+def test_names_of_nodes_in_brackets() -> None:
+    deck = parse_text("t\nR1 N1 0 1k\n.PRINT TRAN V([N1]) V([N1],[N2])\n.IC V([N1])=1\n", dialect="pspice")
+    output = next(card for card in deck.cards if isinstance(card, ast.Output))
+    assert [(s.positive, s.negative) for s in output.signals if isinstance(s, ast.Voltage)] == [
+        ("n1", None),
+        ("n1", "n2"),
+    ]
