@@ -37,12 +37,13 @@ CONSTRUCTS: dict[str, tuple[str, ...]] = {
     "B and its functions": (
         *("b_logic", "b_powers", "b_precedence", "b_rounding", "b_time", "b_transcendental", "b_voltage_source"),
         *("b_temperature", "b_quotes", "functions", "multipliers", "diode_by_b", "slopes", "stranger_expression_soup"),
-        *("pwm_rc", "stranger_relaxation_b"),
+        *("thermistor_division", "pwm_rc", "stranger_relaxation_b"),
     ),
     "`ddt`, `idt`": ("b_ddt*", "ltspice_integral", "pspice_stranger_hp", "stranger_ddt_inductor"),
     "currents of any element": ("i_of_*", "currents_in_subcircuit", "stranger_saved_currents", "save_and_print"),
     "S, W: switches": (
         *("s_*", "w_switch", "sample_and_hold", "boost_converter", "current_switch_snubber"),
+        *("buck_hard_switch",),
         "pspice_vswitch",
     ),
     "D: diodes": (
@@ -60,6 +61,7 @@ CONSTRUCTS: dict[str, tuple[str, ...]] = {
             "m_default_sizes",
             "ring_oscillator",
             "nand_gate",
+            "mos_stack_overlap",
         ),
         *("current_mirror", "stranger_axon_hillock", "stranger_level_shifter"),
     ),
