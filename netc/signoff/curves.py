@@ -11,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 def on_grid(grid: np.ndarray, times: np.ndarray, waveforms: Sequence[np.ndarray]) -> np.ndarray:
     """Return waveforms at other times, by cubic pieces that rise and fall only where the points do.
 
-    Lines between points that are five of netc's steps apart would be off by half as much again as ngspice itself is;
+    Lines between points that are six of netc's steps apart would be off by a third more than ngspice itself is;
     cubic splines would ring at the corners of pulses.  Outside of ``times`` the first and the last value hold.
 
     Args:
