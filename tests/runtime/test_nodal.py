@@ -70,6 +70,14 @@ def test_a_latch_that_is_told_where_to_start_is_not_remarked_on(tmp_path: Path, 
     assert rows[0, 0] == pytest.approx([0.0, 2.5], abs=1e-3)
 
 
+def test_a_latch_is_remarked_on_where_ic_holds_another_part(tmp_path: Path) -> None:
+    apart = "r9 z 0 1k\nc9 z 0 1p\n.ic v(z)=0\n.tran"
+    (warning,) = warnings(compiled(tmp_path, LATCH.replace(".tran", apart)))
+    assert "not stable" in warning
+    joined = "r9 z q 100k\nc9 z 0 1p\n.ic v(z)=0\n.tran"
+    assert not warnings(compiled(tmp_path, LATCH.replace(".tran", joined)))
+
+
 def test_a_trigger_starts_between_its_thresholds_as_in_ngspice(tmp_path: Path) -> None:
     trigger = compiled(tmp_path, SCHMITT)
     assert any("not stable" in w for w in warnings(trigger))
