@@ -68,7 +68,7 @@ def command(
     if results is not None:
         from netc.recipes import results as page
 
-        text = page(results)
+        text = page(results, None if output is None else output.with_suffix(""))
         if output is None:
             click.echo(text, nl=False)
         else:

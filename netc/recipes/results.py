@@ -6,12 +6,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from netc.diagnostics import NetcError
 from netc.recipes.run import ABOUT
+from netc.report.seeds import learning_curves
+from netc.report.variability import accuracy_curves
+from netc.signoff.run import FOLDER as SIGNED
 from netc.training.run_folder import CONFIG, METRICS, RESULT, VERSIONS, RunFolder
 
 
@@ -26,6 +30,7 @@ class Run:
         versions: ``versions.json``.
         result: ``result.json``; ``None`` of a run that is not finished.
         epochs: lines of ``metrics.jsonl``.
+        signed: what ``netc signoff`` found, where it was run.
     """
 
     place: str
@@ -34,6 +39,7 @@ class Run:
     versions: Mapping[str, Any]
     result: Mapping[str, Any] | None
     epochs: Sequence[Mapping[str, Any]]
+    signed: Mapping[str, Any] | None
 
 
 def read(directory: Path) -> list[Run]:
@@ -48,6 +54,7 @@ def read(directory: Path) -> list[Run]:
         if not (file.parent / CONFIG).exists():
             continue  # stopped before its first update
         done = (file.parent / RESULT).exists()
+        signed = RunFolder(file.parent / SIGNED)
         found.append(
             Run(
                 file.parent.relative_to(directory).as_posix(),
@@ -56,6 +63,7 @@ def read(directory: Path) -> list[Run]:
                 folder.read_json(VERSIONS),
                 folder.read_json(RESULT) if done else None,
                 _lines(file.parent / METRICS),
+                signed.read_json("result.json") if (signed.directory / "result.json").exists() else None,
             )
         )
     if not found:
@@ -75,8 +83,12 @@ def _variant(run: Run) -> list[Any]:
     return [run.about["changed"], run.about["data"], run.about["file"]]
 
 
-def results(directory: Path) -> str:
+def results(directory: Path, pictures: Path | None = None) -> str:
     """Return the page as Markdown.
+
+    Args:
+        directory: below it are run folders, and ``curve.json`` of ``netc variability`` where that was run.
+        pictures: a folder beside the page for its pictures; without it there are none.
 
     Raises:
         NetcError: as :func:`read` does.
@@ -101,8 +113,17 @@ def results(directory: Path) -> str:
         "",
         "Mean and standard deviation over seeds (of the sample, with n - 1).",
     ]
+    drawn: set[str] = set()
     for runs in groups.values():
         lines += ["", *_section(runs)]
+        if pictures is not None:
+            name = str(runs[0].about["recipe"])
+            name = next(n for n in chain([name], (f"{name}-{k}" for k in count(2))) if n not in drawn)
+            drawn.add(name)
+            learning_curves({str(r.about["seed"]): r.epochs for r in runs}, pictures / f"{name}.png", title=name)
+            lines += ["", f"![learning curves of {name}]({pictures.name}/{name}.png)"]
+    lines += _signed([run for runs in groups.values() for run in runs])
+    lines += _chips(directory, pictures)
     return "\n".join([*lines, ""])
 
 
@@ -215,3 +236,67 @@ def _load(runs: Sequence[Run]) -> str:
     if not loads:
         return ""
     return f"; load average at the start {f'{min(loads):.1f} to ' if len(loads) > 1 else ''}{max(loads):.1f}"
+
+
+def _signed(runs: Sequence[Run]) -> list[str]:
+    """Return what ngspice made of the whole networks."""
+    found = [(run, run.signed) for run in runs if run.signed is not None]
+    if not found:
+        return []
+    lines = [
+        "",
+        "## Sign-off",
+        "",
+        "The first test samples, classified again by ngspice with the trained values in the deck (`netc signoff`).",
+        "NRMSE is that of the output waveforms.",
+        "",
+        _heading(
+            *("recipe", "seed", "samples", "same class (%)", "ngspice right (%)", "netc right (%)", "NRMSE (%)"),
+            *("spikes a membrane apart", "processor time a sample", "wall time", "circuit"),
+        ),
+    ]
+    for run, signed in found:
+        percent = [
+            "-" if signed[name] is None else f"{100 * signed[name]:.2f}"
+            for name in ("class_agreement", "accuracy_ngspice", "accuracy_netc", "nrmse")
+        ]
+        apart, seconds = signed["spike_difference"], signed["processor_seconds_a_sample"]
+        columns = [
+            *(_title(run), str(run.about["seed"]), str(signed["samples"]), *percent),
+            "-" if apart is None else f"{apart:.4f}",
+            "-" if seconds is None else f"{seconds:.1f} s",
+            _duration(signed["seconds"]),
+            "whole" if signed["whole_circuit"] else "rows merged",
+        ]
+        lines.append("| " + " | ".join(columns) + " |")
+    return lines
+
+
+def _chips(directory: Path, pictures: Path | None) -> list[str]:
+    """Return how accuracy falls with what ``netc variability`` varied."""
+    lines: list[str] = []
+    for file in sorted(directory.rglob("curve.json")):
+        curve = RunFolder(file.parent).read_json(file.name)
+        over = str(curve["over"])
+        if not lines:
+            lines += ["", "## Devices that are not alike", "", "Test accuracy over chips drawn by `netc variability`."]
+        lines += ["", _heading("run", over.replace("_", " "), "chips", "test (%)", "worst chip (%)")]
+        for run in curve["runs"]:
+            lines.append(f"| {run['run']} | ideal | | {100 * run['ideal']:.2f} | |")
+            for point in run["points"]:
+                value = point[over] if over == "levels" else f"{100 * point[over]:g}%"
+                mean, deviation, worst = (100 * point[f"accuracy_{name}"] for name in ("mean", "std", "min"))
+                text = f"{mean:.2f}" if point["chips"] == 1 else f"{mean:.2f} +- {deviation:.2f}"
+                lines.append(f"| {run['run']} | {value} | {point['chips']} | {text} | {worst:.2f} |")
+        if pictures is not None:
+            name = "-".join(["chips", *file.parent.relative_to(directory).parts])
+            accuracy_curves(
+                [point[over] or 0 for point in curve["runs"][0]["points"]],
+                {run["run"]: [point["accuracies"] for point in run["points"]] for run in curve["runs"]},
+                pictures / f"{name}.png",
+                label=over.replace("_", " "),
+                share=over != "levels",
+                ideal={run["run"]: run["ideal"] for run in curve["runs"]},
+            )
+            lines += ["", f"![accuracy over {over}]({pictures.name}/{name}.png)"]
+    return lines

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from netc.cli.variability import command
 from rich.console import Console
 
 import netc.data
@@ -15,6 +18,8 @@ from netc.generate.design import Design
 from netc.recipes import load, names, results, run
 from netc.recipes.recipe import Recipe, parse
 from netc.recipes.run import read_data
+from netc.signoff.run import Settings, signoff
+from netc.training.saved import open_run
 
 TEXT = """description = "digits, small"
 data = "digits"
@@ -96,6 +101,25 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     again = go(tmp_path / "part")
     for name in ("test_accuracy", "test_loss", "validation_accuracy", "best_epoch", "activity"):
         assert again[name] == whole[name]
+
+
+@pytest.mark.ngspice
+def test_the_page_shows_what_else_was_found(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    go(runs / "seed-0")
+    saved = open_run(runs / "seed-0")
+    found = signoff(saved, netc.data.load("digits", limit_train=1), Settings(samples=2))
+    (runs / "seed-0" / "signoff" / "result.json").write_text(json.dumps(found.to_json()))
+    options = ["--spread", "0,10%", "--chips", "2", "--limit-test", "8"]
+    curve = CliRunner().invoke(command, [str(runs / "seed-0"), *options, "--out", str(runs / "curve")])
+    assert curve.exit_code == 0, curve.output
+    page = results(runs, tmp_path / "pictures")
+    row = next(line for line in page.splitlines() if line.startswith("| small") and "| whole |" in line)
+    assert row.split(" | ")[2:4] == ["2", f"{100 * found.class_agreement:.2f}"]
+    points = json.loads((runs / "curve" / "curve.json").read_text())["runs"][0]["points"]
+    assert f"| 10% | 2 | {100 * points[1]['accuracy_mean']:.2f} +- " in page
+    linked = re.findall(r"\]\(pictures/(\S+)\)", page)
+    assert sorted(linked) == sorted(p.name for p in (tmp_path / "pictures").iterdir()) and len(linked) == 2
 
 
 def test_the_page_has_mean_and_deviation_of_the_folders(tmp_path: Path) -> None:
