@@ -184,7 +184,7 @@ REFUSED = (
     *(f"{letter}1 out in 0 0 model" for letter in "ANOPTUYZ"),
     ".step 1 2 3",
     ".options rshunt=1e12",
-    ".if (1)\n.param p=1\n.endif",
+    ".if (1)\n.global p\n.endif",
     ".unheardof",
     *(f"B1 x 0 v={name}(v(out))\nR2 x 0 1" for name in ("delay", "random")),
     "B1 x 0 v=v(out)%2\nR2 x 0 1",

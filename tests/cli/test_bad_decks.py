@@ -48,7 +48,7 @@ LOCATED = {
     "another analysis": (RC + ".step r1 1 2 1\n", "5:1", "--lenient"),
     "floating nets": (RC + "C5 a b 1u\n", "5:1", "'a', 'b' float"),
     "loop of sources": (RC + "V2 in 0 2\n", "5:1", "form a loop"),
-    "inductor cut-set": (RC + "I1 0 z 1m\nL1 z 0 1m\n", "5:1", "nothing fixes the voltage of net 'z'"),
+    "current source cut-set": (RC + "I1 0 z 1m\nI2 z 0 1m\n", "5:1", "nothing fixes the voltage of net 'z'"),
 }
 
 

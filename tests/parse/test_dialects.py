@@ -348,7 +348,8 @@ def test_optional_ports_of_pspice() -> None:
 
 
 def test_ltspice_ratings_and_missing_libraries_change_nothing() -> None:
-    text = "t\nL1 a b 1m Ipk=2 Irms=1\nC1 b 0 1u V=25\nR1 a 0 1k tol=1 pwr=0.1 noiseless\n.lib C:\\LTC\\lib\\cmp\\standard.dio\n"
+    text = "t\nL1 a b 1m Ipk=2 Irms=1\nC1 b 0 1u V=25\nR1 a 0 1k tol=1 pwr=0.1 noiseless\n"
+    text += ".lib C:\\LTC\\lib\\cmp\\standard.dio\n"
     deck = parse_text(text, dialect="ltspice")
     found = [card for card in deck.cards if isinstance(card, ast.Passive)]
     assert [(card.name, card.parameters) for card in found] == [("l1", ()), ("c1", ()), ("r1", ())]
