@@ -134,6 +134,7 @@ def command(
             tstop=end,
             observe=signals,
             dtype=getattr(torch, dtype),
+            tell=_note,
         )
         _tell(lines)
     else:
@@ -176,6 +177,7 @@ def command(
                 keep=dt is not None,
                 parts=parts,
                 operations=_operations(program),
+                tell=_note,
             )
             _tell(lines)
         else:
@@ -204,6 +206,10 @@ def command(
         click.echo(found.line(), err=output is None and plot is None)
     if json_file is not None:
         write_json(json_file, {"measures": {found.name: found.to_json() for found in measured}})
+
+
+def _note(line: str) -> None:
+    say(f"note: {line}")
 
 
 def _tell(lines: tuple[str, ...]) -> None:

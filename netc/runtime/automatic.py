@@ -49,6 +49,7 @@ def run(
     tstop: float,
     observe: tuple[str, ...],
     dtype: torch.dtype,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Trajectory, tuple[str, ...]]:
     """Return the signals every ``dt`` seconds up to ``tstop``, and what there is to say of how they were found.
 
@@ -59,12 +60,13 @@ def run(
         tstop: end, seconds.
         observe: names of signals.
         dtype: of the result.
+        tell: takes a line on how far a long run is.
 
     Raises:
         NetcError: where the solution cannot be followed to within the error that is accepted.
     """
     times = np.arange(steps_for(tstop, dt) + 1, dtype=np.float64) * dt
-    found = transient.solve(system, times, observe)
+    found = transient.solve(system, times, observe, tell=tell)
     values = torch.as_tensor(found.values[:, None, :]).to(dtype)
     lines = [
         f"auto: {found.steps:,} implicit steps of variable length (Radau IIA, order 5), none across the "
@@ -87,6 +89,7 @@ def checked(
     keep: bool,
     parts: Callable[[], int],
     operations: int,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Trajectory, tuple[str, ...]]:
     """Return the result of explicit Euler where it is right, else that of variable steps, and what to say of it.
 
@@ -104,6 +107,7 @@ def checked(
         keep: whether the result of Euler stands, with a remark, however far it is off.
         parts: gives the number of sub-steps that Euler takes for a row.
         operations: of a step of Euler.
+        tell: takes a line on how far a long run is.
 
     Raises:
         NetcError: where Euler diverges, and variable steps do not do it either.
@@ -112,7 +116,7 @@ def checked(
     times = np.arange(rows + 1, dtype=np.float64) * dt
 
     def variable(seconds: float = PATIENCE) -> transient.Solution:
-        return transient.solve(system(), times, observe, seconds=seconds)
+        return transient.solve(system(), times, observe, seconds=seconds, tell=tell)
 
     def dear(steps: int) -> bool:
         return operations * steps >= DEAR

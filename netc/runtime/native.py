@@ -61,7 +61,7 @@ class _Run(ctypes.Structure):
 
 
 class _Report(ctypes.Structure):
-    _fields_ = (("time", _REAL), ("steps", _INTEGER), ("left", _INTEGER))
+    _fields_ = (("time", _REAL), ("end", _REAL), ("steps", _INTEGER), ("left", _INTEGER))
 
 
 class _Held(ctypes.Structure):
@@ -84,6 +84,7 @@ def library() -> ctypes.CDLL | None:
         "get": (None, [_POINTER, _POINTER, _POINTER, _POINTER, _POINTER]),
         "held": (_INTEGER, [_POINTER, _INTEGER, _POINTER]),
         "set": (None, [_POINTER, _POINTER]),
+        "leap": (None, [_POINTER, _REAL, _POINTER]),
     }
     for name, (result, arguments) in functions.items():
         function = getattr(loaded, f"netc_{name}")
@@ -142,9 +143,10 @@ def native(
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run is: the time, steps taken and attempts left, variables, their rates, the largest each has been."""
+    """Where a run is: time, end of the stretch, steps taken and attempts left; variables, their rates and largest."""
 
     time: float
+    end: float
     steps: int
     left: int
     v: Array
@@ -230,20 +232,26 @@ class Native:
     def advance(self) -> Iterator[tuple[int, Array]]:
         """Yield again and again why the steps stopped, and the variables ``(rows, size)`` found since.
 
-        Ends after ``DONE`` and ``STUCK``.  After ``INCONSISTENT`` the unknowns have to be :meth:`set`.
+        Ends after ``DONE``.  After ``INCONSISTENT`` the unknowns have to be :meth:`set`; after ``STUCK`` they may
+        :meth:`leap`, or all is over.
         """
         capacity = max(1, _BUFFER // max(1, self.size))
         buffer, filled = np.empty((capacity, self.size)), _INTEGER(0)
         while True:
             status = self._solver.netc_advance(self._handle, _SLICE, capacity, _at(buffer), ctypes.byref(filled))
             yield status, buffer[: filled.value]
-            if status in (DONE, STUCK):
+            if status == DONE:
                 return
 
     def set(self, v: Array) -> None:
         """Let the variables be ``v`` ``(size,)``, which satisfy the equations."""
         v = np.ascontiguousarray(v, dtype=np.float64)
         self._solver.netc_set(self._handle, _at(v))
+
+    def leap(self, time: float, v: Array) -> None:
+        """Go on from ``v`` ``(size,)`` at ``time``, shortly after where no step was short enough."""
+        v = np.ascontiguousarray(v, dtype=np.float64)
+        self._solver.netc_leap(self._handle, time, _at(v))
 
     def held(self) -> list[Held]:
         """Return where states were held in this run."""
@@ -257,7 +265,7 @@ class Native:
         v, slope, largest = np.empty(self.size), np.empty(self.size), np.empty(self.size)
         report = _Report()
         self._solver.netc_get(self._handle, _at(v), _at(slope), _at(largest), ctypes.byref(report))
-        return State(report.time, report.steps, report.left, v, slope, largest)
+        return State(report.time, report.end, report.steps, report.left, v, slope, largest)
 
 
 def _at(array: Array) -> int:

@@ -7,7 +7,7 @@ the error asked for.  Nothing here is differentiable; see :mod:`netc.discretise`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from time import process_time
@@ -20,6 +20,7 @@ from netc.ir.interpret import Array
 from netc.ir.program import Program
 from netc.runtime.breakpoints import breakpoints
 from netc.runtime.held import Held, joined, remarks
+from netc.runtime.leap import Leaps
 from netc.runtime.method import ROUNDING, SETTLING, STALLED
 from netc.runtime.native import INCONSISTENT, STUCK, Native
 from netc.runtime.radau import Radau, Stuck, worst
@@ -42,6 +43,7 @@ _FLOOR = 0.01
 """Share of the largest value in the run before below which a signal is small in the next."""
 _MOST_STEPS = 2_000_000
 _LEAST_STEPS = 50  # of the whole run, as in SPICE
+_MINUTE = 60.0  # s
 _FIRST = 1e-3  # share of a stretch
 _PROBE = 20
 _SAMPLES = 24  # points of a run at which eigenvalues are looked at
@@ -71,6 +73,26 @@ class OutOfTime(NetcError):
     """The processor time allowed is used up."""
 
 
+class Clock:
+    """The processor time of a run: at most ``seconds``, and a line to ``tell`` each minute."""
+
+    def __init__(self, seconds: float, tell: Callable[[str], None] | None) -> None:
+        self._began = process_time()
+        self._until, self._next, self._tell = self._began + seconds, self._began + _MINUTE, tell
+
+    def check(self, time: float, tstop: float, steps: int) -> None:
+        """Look at the clock at ``time`` of ``tstop`` seconds; raises :class:`OutOfTime`."""
+        now = process_time()
+        if now > self._until:
+            raise OutOfTime(f"a solution to an error takes too long: it is at {time:g} s of {tstop:g} s")
+        if self._tell is not None and now > self._next:
+            self._next = now + _MINUTE
+            self._tell(
+                f"after {now - self._began:.0f} s the steps that keep to the error, {steps:,} so far, are at "
+                f"t = {time:.4g} s of {tstop:g} s"
+            )
+
+
 def solve(
     program: Program,
     times: Array,
@@ -80,6 +102,7 @@ def solve(
     accepted: float = ACCEPTED,
     inputs: Any = 1.0,
     seconds: float = math.inf,
+    tell: Callable[[str], None] | None = None,
 ) -> Solution:
     """Return the signals ``observe`` at ``times`` (ascending, from 0) as exactly as ``wanted`` says.
 
@@ -91,11 +114,12 @@ def solve(
         accepted: estimated error up to which there is a result.
         inputs: amplitude of every input, or one for all.
         seconds: most processor time.
+        tell: takes a line on how far a long run is, once every minute of processor time.
 
     Raises:
         NetcError: where no solution can be followed, the error stays above ``accepted``, or time runs out.
     """
-    until = process_time() + seconds
+    clock = Clock(seconds, tell)
     system = System(program, inputs=inputs)
     if system.size > LARGEST:
         raise NetcError(
@@ -115,7 +139,7 @@ def solve(
     lost: tuple[str, ...] = ()
     for tolerance in _TOLERANCES:
         try:
-            found, steps, reached = _run(system, observer, times, edges, start, tolerance, until, largest, held)
+            found, steps, reached = _run(system, observer, times, edges, start, tolerance, clock, largest, held)
             fine, largest = found.values, _FLOOR * reached
             held, fresh = joined(held, found.held, reached)
             lost = remarks(found.held, system.names)
@@ -176,7 +200,7 @@ def _run(
     edges: Array,
     start: Array,
     tolerance: float,
-    until: float,
+    clock: Clock,
     largest: Array,
     held: Sequence[Held],
 ) -> tuple[_Table, int, Array]:
@@ -186,7 +210,7 @@ def _run(
     """
     rows = _Table(observer, times)
     try:
-        steps, reached = _taken(system, rows, edges, start, tolerance, until, largest, held)
+        steps, reached = _taken(system, rows, edges, start, tolerance, clock, largest, held)
     except Stuck as stuck:
         stuck.held = rows.held
         raise
@@ -201,7 +225,7 @@ def _taken(
     edges: Array,
     start: Array,
     tolerance: float,
-    until: float,
+    clock: Clock,
     largest: Array,
     held: Sequence[Held],
 ) -> tuple[int, Array]:
@@ -223,12 +247,12 @@ def _taken(
             held=held,
         )
         try:
-            return _run_native(system, system.native, rows, until)
+            return _run_native(system, system.native, rows, clock)
         finally:
             rows.held = system.native.held()
     solver = Radau(system, tolerance, absolute, most_steps=most_steps, largest=largest, held=held)
     rows.held = solver.watch.found
-    _run_numpy(system, solver, edges, start, rows, until, longest)
+    _run_numpy(system, solver, edges, start, rows, clock, longest)
     return solver.steps, solver.largest
 
 
@@ -253,8 +277,9 @@ class _Table:
         self.row = end
 
 
-def _run_native(system: System, solver: Native, rows: _Table, until: float) -> tuple[int, Array]:
+def _run_native(system: System, solver: Native, rows: _Table, clock: Clock) -> tuple[int, Array]:
     """Fill ``rows``; return the number of steps, and the largest value of each variable."""
+    leaps = Leaps(float(rows.times[-1]))
     for status, found in solver.advance():
         if len(found):
             rows.add(found)
@@ -262,27 +287,43 @@ def _run_native(system: System, solver: Native, rows: _Table, until: float) -> t
         if status == INCONSISTENT:
             solver.set(consistent(system, now.v, now.time))
         if status == STUCK:
-            raise Stuck(now.time, worst(now.slope, now.largest), too_many=now.left <= 0)
-        _in_time(until, now.time, float(rows.times[-1]))
+            too_many = now.left <= 0
+            there = None if too_many else leaps.taken(system, now.v, now.time, now.end, now.largest)
+            if there is None:
+                raise Stuck(now.time, worst(now.slope, now.largest), too_many=too_many)
+            solver.leap(*there)
+        clock.check(now.time, float(rows.times[-1]), now.steps)
     return now.steps, now.largest
 
 
 def _run_numpy(
-    system: System, solver: Radau, edges: Array, start: Array, rows: _Table, until: float, longest: float
+    system: System, solver: Radau, edges: Array, start: Array, rows: _Table, clock: Clock, longest: float
 ) -> None:
     """Fill ``rows``."""
     v, times = start, rows.times
+    leaps = Leaps(float(times[-1]))
     for a, b in pairwise(edges.tolist()):
         inside = a + min(1e-9 * (b - a), 4 * np.spacing(b) + 1e-12 * (b - a))
         v = consistent(system, v, inside)
         while rows.row < len(times) and times[rows.row] <= a:
             rows.add(v[None, :])
-        for step in solver.stretch(a, b, v, _FIRST * (b - a), longest):
-            _in_time(until, step.end, float(times[-1]))
-            end = int(np.searchsorted(times, step.end * (1 + 1e-12), side="right"))
-            if end > rows.row:
-                rows.add(step.at(np.minimum(times[rows.row : end], step.end)))
-            v = step.after
+        while a < b:
+            try:
+                for step in solver.stretch(a, b, v, _FIRST * (b - a), longest):
+                    clock.check(step.end, float(times[-1]), solver.steps)
+                    end = int(np.searchsorted(times, step.end * (1 + 1e-12), side="right"))
+                    if end > rows.row:
+                        rows.add(step.at(np.minimum(times[rows.row : end], step.end)))
+                    a, v = step.end, step.after
+                break
+            except Stuck as stuck:
+                there = None if stuck.too_many else leaps.taken(system, v, stuck.time, b, solver.largest)
+                if there is None:
+                    raise
+                end = int(np.searchsorted(times, there[0], side="left"))
+                if end > rows.row:
+                    rows.add(np.repeat(v[None, :], end - rows.row, axis=0))
+                a, v = there
     if rows.row < len(times):
         rows.add(np.repeat(v[None, :], len(times) - rows.row, axis=0))
 
@@ -301,11 +342,6 @@ def _fastest(system: System, samples: Sequence[tuple[float, Array]]) -> float:
             continue
         found = max(found, float(np.max(np.abs(values))))
     return found
-
-
-def _in_time(until: float, time: float, tstop: float) -> None:
-    if process_time() > until:
-        raise OutOfTime(f"a solution to an error takes too long: it is at {time:g} s of {tstop:g} s")
 
 
 def consistent(system: System, v: Array, time: float) -> Array:

@@ -28,6 +28,19 @@ public:
         consistent_ = true;
     }
 
+    // Jump to `v` at `time`, a little later within the stretch, where no step was short enough.
+    void leap(double time, const double* v) {
+        ++steps_;
+        before_.swap(v_);
+        std::copy(v, v + n_, v_.begin());
+        std::fill(polynomial_.begin(), polynomial_.end(), 0.0);
+        last_start_ = time_;
+        last_end_ = time_ = time;
+        pending_ = row_;
+        while (pending_ < run_.row_count && run_.times[pending_] < time) ++pending_;
+        resume();
+    }
+
     void get(double* v, double* slope, double* largest, Report* report) const {
         std::copy(v_.begin(), v_.end(), v);
         std::copy(slope_.begin(), slope_.end(), slope);
@@ -35,6 +48,7 @@ public:
         report->time = time_;
         report->steps = steps_;
         report->left = left_;
+        report->end = end_;
     }
 
     const std::vector<Held>& held() const { return watch_.found(); }
@@ -85,8 +99,15 @@ private:
         low_ = a + margin;
         high_ = b - margin;
         time_ = a;
-        h_ = std::min(std::min(run_.first * (b - a), run_.longest), b - a);
-        linearised(low_, v_.data(), slope_.data(), jacobian_.data());
+        resume();
+        inside_ = true;
+    }
+
+    // Begin anew at time_ from v_.
+    void resume() {
+        const double left = end_ - time_;
+        h_ = std::min(std::min(run_.first * left, run_.longest), left);
+        linearised(now(), v_.data(), slope_.data(), jacobian_.data());
         fresh_ = true;
         factored_ = 0.0;
         has_last_ = rejected_ = false;
@@ -94,7 +115,6 @@ private:
         before_error_ = before_h_ = 0.0;
         for (int64_t k = 0; k < n_; ++k) largest_[k] = std::max(largest_[k], std::fabs(v_[k]));
         watch_.restart(v_.data());
-        inside_ = true;
     }
 
     double now() const { return std::min(std::max(time_, low_), high_); }

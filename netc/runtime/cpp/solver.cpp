@@ -32,4 +32,6 @@ int64_t netc_held(void* solver, int64_t capacity, Held* to) {
 }
 
 void netc_set(void* solver, const double* v) { static_cast<Solver*>(solver)->set(v); }
+
+void netc_leap(void* solver, double time, const double* v) { static_cast<Solver*>(solver)->leap(time, v); }
 }

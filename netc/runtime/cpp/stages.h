@@ -14,7 +14,7 @@ struct Run {
 };
 
 struct Report {
-    double time;
+    double time, end;
     int64_t steps, left;
 };
 
