@@ -9,7 +9,7 @@ there, too.  Here implicit Euler steps follow that movement, with lengths of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Leaps:
     span: float
     last: float = -1.0
     close: int = 0
+    seen: list[tuple[float, str]] = field(default_factory=list)  # seconds, and what moved most
 
     def taken(self, system: System, v: Array, time: float, end: float, largest: Array) -> tuple[float, Array] | None:
         """Return the time and the variables after the jump at ``time`` that ends a run; ``None`` if there is none.
@@ -55,7 +56,23 @@ class Leaps:
         self.last = time
         if self.close > _MOST:
             return None
-        return leap(system, v, time, end, self.span, largest)
+        found = leap(system, v, time, end, self.span, largest)
+        if found is not None:
+            share = np.abs(found[1] - v) / np.maximum(largest, _ABSOLUTE)
+            moved = int(np.argmax(np.where(_kinds(system) == "d", 0.0, share[system.states :])))
+            self.seen.append((found[0], system.names[system.states + moved]))
+        return found
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return a sentence on the jumps that were taken, if any were."""
+        if not self.seen:
+            return ()
+        time, name = self.seen[0]
+        more = f", and {len(self.seen) - 1} more times" if len(self.seen) > 1 else ""
+        return (
+            f"the circuit jumps at {time:.6g} s near {name}{more}: nothing there has a capacitance, so the run goes on "
+            "where a trace of it at every node would lead",
+        )
 
 
 def leap(system: System, v: Array, time: float, end: float, span: float, largest: Array) -> tuple[float, Array] | None:

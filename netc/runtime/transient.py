@@ -175,7 +175,7 @@ def solve(
             f"{_TOLERANCES[-1]:g}: this circuit is too sensitive to be followed for {tstop:g} s",
             hint="simulate a shorter time with --tstop, or choose a step and an integrator by name",
         )
-    fastest, warnings = _fastest(system, found.samples), lost
+    fastest, warnings = _fastest(system, found.samples), (*lost, *found.leaps.remarks())
     rested = program.timing is not None and not program.timing.uic
     lingers = lingering(system, found.samples, reached, {place.state for place in held}, rested=rested)
     if lingers:
@@ -264,6 +264,7 @@ class _Table:
         self.values = np.empty((len(times), len(observer)))
         self.samples: list[tuple[float, Array]] = []
         self.held: list[Held] = []
+        self.leaps = Leaps(float(times[-1]))
         self.row = 0
         self._observer = observer
         self._sampled = np.unique(np.linspace(0, len(times) - 1, _SAMPLES).astype(np.int64))
@@ -279,7 +280,6 @@ class _Table:
 
 def _run_native(system: System, solver: Native, rows: _Table, clock: Clock) -> tuple[int, Array]:
     """Fill ``rows``; return the number of steps, and the largest value of each variable."""
-    leaps = Leaps(float(rows.times[-1]))
     for status, found in solver.advance():
         if len(found):
             rows.add(found)
@@ -288,7 +288,7 @@ def _run_native(system: System, solver: Native, rows: _Table, clock: Clock) -> t
             solver.set(consistent(system, now.v, now.time))
         if status == STUCK:
             too_many = now.left <= 0
-            there = None if too_many else leaps.taken(system, now.v, now.time, now.end, now.largest)
+            there = None if too_many else rows.leaps.taken(system, now.v, now.time, now.end, now.largest)
             if there is None:
                 raise Stuck(now.time, worst(now.slope, now.largest), too_many=too_many)
             solver.leap(*there)
@@ -301,7 +301,6 @@ def _run_numpy(
 ) -> None:
     """Fill ``rows``."""
     v, times = start, rows.times
-    leaps = Leaps(float(times[-1]))
     for a, b in pairwise(edges.tolist()):
         inside = a + min(1e-9 * (b - a), 4 * np.spacing(b) + 1e-12 * (b - a))
         v = consistent(system, v, inside)
@@ -317,7 +316,7 @@ def _run_numpy(
                     a, v = step.end, step.after
                 break
             except Stuck as stuck:
-                there = None if stuck.too_many else leaps.taken(system, v, stuck.time, b, solver.largest)
+                there = None if stuck.too_many else rows.leaps.taken(system, v, stuck.time, b, solver.largest)
                 if there is None:
                     raise
                 end = int(np.searchsorted(times, there[0], side="left"))

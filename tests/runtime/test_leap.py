@@ -45,10 +45,13 @@ def _solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_comparator_with_feedback_swings_with_the_period_that_its_thresholds_give(tmp_path: Path) -> None:
     circuit = compiled(RELAXATION, tmp_path, tran="1u 1m uic")
     times = np.linspace(0.0, 1e-3, 4001)
-    out = transient.solve(circuit.system, times, ("out",)).values[:, 0]
+    solved = transient.solve(circuit.system, times, ("out",))
+    out = solved.values[:, 0]
     flips = times[np.flatnonzero(np.diff(np.sign(out)))]
     assert np.abs(out).max() == pytest.approx(5.0, rel=1e-6)
     assert len(flips) > 7
+    (told,) = solved.warnings
+    assert "the circuit jumps at" in told and f"and {len(flips) - 1} more times" in told
     # half a period from one threshold, half the output, to the other: RC ln 3
     assert np.diff(flips) == pytest.approx(np.full(len(flips) - 1, 1e-4 * math.log(3)), abs=6e-7)
 
