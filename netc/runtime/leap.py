@@ -101,6 +101,34 @@ def leap(system: System, v: Array, time: float, end: float, span: float, largest
     return None
 
 
+def another_start(system: System, v: Array) -> str:
+    """Return a sentence where the states at t = 0 leave the unknowns a choice that ``v`` has made; else "".
+
+    Only looked for from potentials well above and well below all others, by plain Newton steps.
+    """
+    n, kinds = system.states, _kinds(system)
+    if system.size == n or system.size > DENSE:
+        return ""
+    nodes = n + np.flatnonzero(kinds == "z")
+    far = 1.0 + float(np.max(np.abs(v[nodes]), initial=0.0))
+    for sign in (1.0, -1.0):
+        guess = v.copy()
+        guess[nodes] = sign * far
+        with np.errstate(all="ignore"):
+            found = _newton(system, guess, 0.0, np.zeros(system.size - n))
+        if found is None:
+            continue
+        moved = np.abs(found - v)[nodes] / far
+        if np.any(moved > _FAR):
+            most = nodes[int(np.argmax(moved))]
+            return (
+                "at t = 0 the equations have another solution with the same initial conditions: "
+                f"{system.names[most]} is at {v[most]:.4g} V here, and at {found[most]:.4g} V there; a capacitance at "
+                "that node would decide"
+            )
+    return ""
+
+
 def settled(system: System, v: Array, time: float) -> Array | None:
     """Return ``v`` with the unknowns where they come to rest, each moved by its own equation; ``None`` if nowhere."""
     kinds = _kinds(system)

@@ -20,7 +20,7 @@ from netc.ir.interpret import Array
 from netc.ir.program import Program
 from netc.runtime.breakpoints import breakpoints
 from netc.runtime.held import Held, joined, remarks
-from netc.runtime.leap import Leaps
+from netc.runtime.leap import Leaps, another_start
 from netc.runtime.method import ROUNDING, SETTLING, STALLED
 from netc.runtime.native import INCONSISTENT, STUCK, Native
 from netc.runtime.radau import Radau, Stuck, worst
@@ -131,6 +131,7 @@ def solve(
     watched = [block.value for block in program.observables]
     edges = breakpoints(system, [*system.functions, *system.rewritten(watched)], tstop)
     start = consistent(system, system.initial(), 0.0)
+    choice = another_start(system, start) if program.timing is not None and program.timing.uic else ""
     coarse: Array | None = None
     error, steps = math.inf, 0
     problem: Stuck | None = None
@@ -176,6 +177,8 @@ def solve(
             hint="simulate a shorter time with --tstop, or choose a step and an integrator by name",
         )
     fastest, warnings = _fastest(system, found.samples), (*lost, *found.leaps.remarks())
+    if choice:
+        warnings = (choice, *warnings)
     rested = program.timing is not None and not program.timing.uic
     lingers = lingering(system, found.samples, reached, {place.state for place in held}, rested=rested)
     if lingers:

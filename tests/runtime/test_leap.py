@@ -50,7 +50,8 @@ def test_a_comparator_with_feedback_swings_with_the_period_that_its_thresholds_g
     flips = times[np.flatnonzero(np.diff(np.sign(out)))]
     assert np.abs(out).max() == pytest.approx(5.0, rel=1e-6)
     assert len(flips) > 7
-    (told,) = solved.warnings
+    choice, told = solved.warnings  # 0.5 V lies between the thresholds
+    assert "another solution" in choice
     assert "the circuit jumps at" in told and f"and {len(flips) - 1} more times" in told
     # half a period from one threshold, half the output, to the other: RC ln 3
     assert np.diff(flips) == pytest.approx(np.full(len(flips) - 1, 1e-4 * math.log(3)), abs=6e-7)
@@ -83,3 +84,13 @@ def test_unknowns_move_to_rest_by_their_own_equations(tmp_path: Path) -> None:
     found = settled(system, start, 0.0)
     assert found is not None
     assert system.rates(np.zeros(1), found[None, :])[0, system.states :] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("start", "told"), [(0.1, True), (3.0, False)])
+def test_a_choice_at_the_start_is_told(start: float, told: bool, tmp_path: Path) -> None:
+    circuit = compiled(RELAXATION.replace("ic=0.5", f"ic={start}"), tmp_path, tran="1u 20u uic")
+    solved = transient.solve(circuit.system, np.linspace(0.0, 2e-5, 21), ("out",))
+    assert (
+        any("another solution" in line and "-2.5 V here, and at 2.5 V there" in line for line in solved.warnings)
+        is told
+    )
