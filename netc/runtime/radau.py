@@ -297,7 +297,10 @@ class Radau:
         return None
 
     def _solve_fully(self, times: Array, h: float, v: Array, z: Array, scale: Array) -> tuple[Array, int, float] | None:
-        """Newton's method with the Jacobian of every stage, for conductances that change by decades within a step."""
+        """Newton's method with the Jacobian of every stage, for conductances that change by decades within a step.
+
+        Here, too, algebraic unknowns whose equations hold to rounding are not asked to stand still.
+        """
         system, size = self._system, self._system.size
         coupling = np.kron(INVERSE / h, np.diag(self._mass))
         stage = np.arange(3)
@@ -306,6 +309,10 @@ class Radau:
             blocks = system.jacobians(times, v + z)
             matrix = coupling.copy().reshape(3, size, 3, size)
             matrix[stage, :, stage, :] -= blocks
+            held = all(
+                np.all(np.abs(f[system.states :]) <= self._rounding(block, at))
+                for f, block, at in zip(slopes, blocks, v + z, strict=True)
+            )
             residual = slopes - (INVERSE / h) @ (self._mass * z)
             if not (np.isfinite(residual).all() and np.isfinite(blocks).all()):
                 return None
@@ -316,7 +323,10 @@ class Radau:
             z = z + change
             if not np.isfinite(z).all():
                 return None
-            if float(np.max(self._measured(change, v, scale), initial=0.0)) < self._newton:
+            measured = self._measured(change, v, scale)
+            if held:
+                measured = measured[:, : system.states]
+            if float(np.max(measured, initial=0.0)) < self._newton:
                 return z, min(iteration + 1, MOST_ITERATIONS), 1.0
         return None
 

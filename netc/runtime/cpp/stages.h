@@ -53,7 +53,7 @@ protected:
         const std::vector<int64_t> order(s.order, s.order + n_);
         shape(order);
         for (Vector* x : {&v_, &at_end_, &scale_, &largest_, &least_, &absolute_, &rounding_, &trial_, &right_, &right_real_,
-                          &floor_})
+                          &floor_, &cancel_})
             x->assign(n_, 0.0);
         for (Vector* x : {&z_, &slopes_}) x->assign(3 * n_, 0.0);
         right_complex_.assign(n_, Complex());
@@ -258,14 +258,26 @@ protected:
         return found;
     }
 
+    // Whether the equations of the unknowns hold at trial_ but for what is left when large terms cancel.
+    bool only_rounding(const double* slopes, const double* jacobian) {
+        std::fill(cancel_.begin(), cancel_.end(), 0.0);
+        for (int64_t k = 0; k < entries_; ++k)
+            cancel_[rows_[k]] += std::fabs(jacobian[k]) * std::fabs(trial_[columns_[k]]);
+        for (int64_t k = states_; k < n_; ++k)
+            if (!(std::fabs(slopes[k]) <= ROUNDING * cancel_[k])) return false;
+        return true;
+    }
+
     // Newton's method with the Jacobian of every stage, for conductances that change by decades within a step.
     bool fully(const double* times, int& iterations, double& rate) {
         for (int iteration = 0; iteration < MOST_FULL_ITERATIONS; ++iteration) {
+            bool held = true;
             for (int i = 0; i < 3; ++i) {
                 for (int64_t k = 0; k < n_; ++k) trial_[k] = v_[k] + z_[i * n_ + k];
                 boths_[1 + i].run(times[i], trial_.data(), n_);
                 boths_[1 + i].results(&slopes_[i * n_], 0, n_);
                 boths_[1 + i].results(&blocks_[i * entries_], n_, entries_);
+                held = held && only_rounding(&slopes_[i * n_], &blocks_[i * entries_]);
             }
             if (!finite(slopes_.data(), 3 * n_) || !finite(blocks_.data(), 3 * entries_)) return false;
             std::fill(whole_values_.begin(), whole_values_.end(), 0.0);
@@ -286,7 +298,7 @@ protected:
                 for (int64_t k = 0; k < n_; ++k) {
                     const double step = whole_right_[3 * k + i];
                     z_[i * n_ + k] += step;
-                    size = std::max(size, measured(step, k));
+                    if (k < states_ || !held) size = std::max(size, measured(step, k));
                 }
             if (!finite(z_.data(), 3 * n_)) return false;
             if (size < newton_) {
@@ -370,7 +382,7 @@ protected:
     Factors<Complex> complex_;
     std::vector<Complex> complex_values_, right_complex_, w_complex_;
     Vector real_values_, some_values_, whole_values_, whole_right_;
-    Vector v_, at_end_, scale_, largest_, least_, absolute_, rounding_, trial_, right_, right_real_, floor_;
+    Vector v_, at_end_, scale_, largest_, least_, absolute_, rounding_, trial_, right_, right_real_, floor_, cancel_;
     Vector z_, slopes_, jacobian_, there_, blocks_, w_real_, change_;
     Run run_{};
     double newton_ = 0, h_ = 0;
