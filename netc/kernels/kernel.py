@@ -160,7 +160,7 @@ class Kernel:
         repeat = self._repeat(loop, module, inputs, steps, dt) if repeatable else None
         if repeat is not None and labels.shape == inputs.shape[:1]:
             given = torch.as_tensor(inputs, dtype=self.dtype)
-            return RepeatedLoss.apply(repeat, given, labels, logit_scale, *repeat.positions())  # type: ignore[no-untyped-call,no-any-return]  # torch's
+            return RepeatedLoss.apply(repeat, given, labels, logit_scale, *repeat.positions())  # type: ignore[no-untyped-call,no-any-return]  # torch leaves Function.apply untyped
         outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library, hold)
         classes = loop.outputs.size
         if labels.shape != (outside.batch,) or bool(((labels < 0) | (labels >= classes)).any()):
@@ -176,7 +176,7 @@ class Kernel:
         tensors = reads.tensors()
         needs = [t.requires_grad and torch.is_grad_enabled() for t in tensors]
         moving = [t for t, need in zip(tensors, needs, strict=True) if need]
-        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, needs, *moving)  # type: ignore[no-untyped-call]  # torch's
+        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, needs, *moving)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
         return loss.to(self.dtype), found.to(self.dtype)
 
     def _repeat(self, loop: Loop, module: Any, inputs: Any, steps: int, dt: float) -> Repeat | None:
@@ -337,7 +337,7 @@ class Kernel:
         picked = [lanes.get(leaf) for leaf in loop.states]
         batch = 1 if name == "common" else outside.batch
         compiled = variant.loops[name]
-        found = Trajectories.apply(compiled, reads, batch, outside.steps, picked, *reads.tensors())  # type: ignore[no-untyped-call]  # torch's
+        found = Trajectories.apply(compiled, reads, batch, outside.steps, picked, *reads.tensors())  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
         leaves = [leaf for leaf, x in zip(loop.states, picked, strict=True) if x is not None]
         count = len(leaves)
         return dict(zip(leaves, found[:count], strict=True)), dict(zip(loop.numbers, found[count:], strict=True))

@@ -230,7 +230,7 @@ class Stages:
                 leaves[leaf] = getattr(module, binding.buffers[block.name])
             elif block.trained and leaf in evaluate.reads:
                 leaves[leaf] = from_position(getattr(module, binding.positions[block.name]), block.trained)
-        large = WeightValues.apply(library, found, self.scalars(leaves), self.dtype, *positions)  # type: ignore[no-untyped-call]  # torch's
+        large = WeightValues.apply(library, found, self.scalars(leaves), self.dtype, *positions)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
         leaves |= dict(zip(rest, evaluate(leaves, torch.float64), strict=True))
         return leaves | dict(zip(found.roots, large, strict=True))
 

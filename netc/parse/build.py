@@ -95,7 +95,7 @@ def rebuild(node: ast.Expression, change: Callable[[ast.Expression], ast.Express
 def map_expressions(item: _T, change: Callable[[ast.Expression], ast.Expression]) -> _T:
     """Return a card, or a tuple of them, with every outermost expression replaced by what ``change`` makes of it."""
     changed: Any = _map(item, change)
-    return changed  # type: ignore[no-any-return]  # of the same kind as the item
+    return changed  # type: ignore[no-any-return]  # replace() gives the item's own class
 
 
 def _map(item: Any, change: Callable[[ast.Expression], ast.Expression]) -> Any:

@@ -82,7 +82,7 @@ class Variation:
             losses += share * loss.detach().to("cpu", torch.float64)
             scores.append(score)
         learnt = nominal if weights is None else [*nominal, weights]
-        total = _Gradients.apply(losses.to(scores[0]), [*found, *([] if weighed is None else [weighed])], *learnt)  # type: ignore[no-untyped-call]  # torch's
+        total = _Gradients.apply(losses.to(scores[0]), [*found, *([] if weighed is None else [weighed])], *learnt)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
         return total, torch.cat(scores)
 
     def tally(
