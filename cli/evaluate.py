@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .common import BACKENDS, FILE, cache_option, pass_option
-from .events import chosen, event_options
+from .presentation import chosen, presentation_options
 
 
 @click.command("evaluate")
@@ -18,7 +19,7 @@ from .events import chosen, event_options
 @click.option("--batch", type=int, help="Samples at once.  [as in training]")
 @click.option("--threads", type=int, help="CPU threads.  [all]")
 @click.option("--backend", type=BACKENDS, help="PyTorch, or a fused C++ kernel.  [as in training]")
-@event_options
+@presentation_options
 @pass_option
 @cache_option
 def command(
@@ -31,7 +32,7 @@ def command(
     backend: str | None,
     disable: tuple[str, ...],
     no_cache: bool,
-    **events: object,
+    **presentation: Any,
 ) -> None:
     """Test the trained run in the folder DIR.
 
@@ -43,10 +44,10 @@ def command(
     """
     from netc.cache import DeckCache
     from netc.data import load
-    from netc.training import evaluate, frames_of
+    from netc.training import evaluate, presented_in
 
-    given = {**frames_of(directory, data_name), **chosen(events)}
-    dataset = load(data_name, directory=data_dir, limit_test=limit_test, events=given)
+    given = {**presented_in(directory, data_name), **chosen(presentation)}
+    dataset = load(data_name, directory=data_dir, limit_test=limit_test, presented=given)
     result = evaluate(
         directory,
         dataset,

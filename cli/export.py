@@ -137,8 +137,8 @@ def command(
         "seed": seed,
     }
     if data_name is not None:
-        events = saved.events if data_name == saved.data else None
-        dataset = load(data_name, directory=data_dir, limit_test=limit_test, events=events)
+        presented = saved.presented if data_name == saved.data else None
+        dataset = load(data_name, directory=data_dir, limit_test=limit_test, presented=presented)
         figures["test_accuracy"] = accuracy(saved, dataset, saved.simulator(say, backend))
         figures["test_samples"] = len(dataset.test_y)
         figures["data"] = dataset.name

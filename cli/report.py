@@ -42,7 +42,7 @@ def command(
     from netc.training.saved import open_run
 
     saved = open_run(directory, cache=None if no_cache else DeckCache())
-    dataset = load(saved.data, directory=data_dir, limit_test=limit_test, events=saved.events)
+    dataset = load(saved.data, directory=data_dir, limit_test=limit_test, presented=saved.presented)
     page = write(saved, dataset, output, energy_samples)
     say(f"wrote {page} and {page.with_suffix('.json').name}")
     click.echo(str(page))

@@ -116,9 +116,8 @@ def command(
             hint="add --spread, --read-noise, --program-noise or --stuck-at, or *.netc spread to the deck",
         )
     name = data_name or saved.data
-    dataset = load(
-        name, directory=data_dir, limit_train=1, limit_test=samples, events=saved.events if name == saved.data else None
-    )
+    presented = saved.presented if name == saved.data else None
+    dataset = load(name, directory=data_dir, limit_train=1, limit_test=samples, presented=presented)
     settings = Settings(
         samples=samples,
         devices=devices,

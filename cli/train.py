@@ -19,9 +19,9 @@ from .common import (
     say,
 )
 from .devices import device_option, noise_law_option, nominal_option
-from .events import chosen as chosen_events
-from .events import event_options
 from .integrators import integrator_option
+from .presentation import chosen as chosen_presentation
+from .presentation import presentation_options
 
 
 def _band(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
@@ -78,7 +78,7 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
     help="Warp training images: shift=2, rotate=10, scale=0.1, shear=0.1, elastic=2, mirror=0.5 (repeatable).",
 )
 @click.option(
-    "--label-smoothing", type=float, default=0.0, show_default=True, help="Share of training labels drawn at random."
+    "--label-smoothing", type=float, default=0.0, show_default=True, help="Share of a label spread over all classes."
 )
 @click.option(
     "--validation",
@@ -140,7 +140,7 @@ def _band(context: click.Context, parameter: click.Parameter, value: str | None)
     show_default=True,
     help="PyTorch, or a fused C++ kernel (where a C++ compiler is present).",
 )
-@event_options
+@presentation_options
 @integrator_option
 @pass_option
 @cache_option
@@ -177,7 +177,7 @@ def command(
     from netc.training import TrainingInterrupted, TrainingOptions, train
     from netc.training.parallel import first
 
-    events = chosen_events(options)
+    presented = chosen_presentation(options)
     chosen = TrainingOptions(learning_rate=lr, disable_passes=disable, **options)  # type: ignore[arg-type]  # click has checked the types
     chosen.check()
     directory = out or Path("runs") / f"{deck.stem}-{data_name}"
@@ -196,7 +196,7 @@ def command(
         _ = compilation.program
         for line in compilation.integration:
             say(f"note: {line}")
-    dataset = load(data_name, directory=data_dir, limit_train=limit_train, limit_test=limit_test, events=events)
+    dataset = load(data_name, directory=data_dir, limit_train=limit_train, limit_test=limit_test, presented=presented)
     try:
         result = train(compilation, dataset, chosen, directory=directory, resume=resume)
     except TrainingInterrupted as stopped:

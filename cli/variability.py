@@ -105,10 +105,10 @@ def command(
     for run in runs:
         saved = open_run(run, last=last, cache=None if no_cache else DeckCache())
         name = data_name or saved.data
-        events = saved.events if name == saved.data else None
-        key = json.dumps([name, events])
+        presented = saved.presented if name == saved.data else None
+        key = json.dumps([name, presented])
         if key not in datasets:
-            datasets[key] = load(name, directory=data_dir, limit_train=1, limit_test=limit_test, events=events)
+            datasets[key] = load(name, directory=data_dir, limit_train=1, limit_test=limit_test, presented=presented)
         test = MonteCarlo(saved, datasets[key], backend=backend, notify=say)
         ideal[str(run)] = test.run(Devices(declared=False), 1).mean
         say(f"{run}: {100 * ideal[str(run)]:.2f} % with ideal devices")

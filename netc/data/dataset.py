@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netc.data.events import EventOptions, Frames
+from netc.data.images import ImageOptions, Images
 from netc.diagnostics import NetcError
 
 Features = NDArray[np.float32]
@@ -36,7 +37,8 @@ class Dataset:
     """Features and labels, already split.
 
     Attributes:
-        train_x: ``(n, features)`` in [0, 1], dimensionless; ``(n, frames, features)`` where they change over time.
+        train_x: ``(n, features)`` in [0, 1], or as ``images`` says, dimensionless; ``(n, frames, features)`` where they
+            change over time.
         train_y: ``(n,)`` class numbers from 0.
         test_x: the same of the test samples, which may have another number of frames.
         test_y: ``(m,)``.
@@ -49,6 +51,7 @@ class Dataset:
         test_available: test samples of the whole set.
         checksums: md5 by file name, as verified while reading.
         events: how recordings became frames; ``None`` where there are none.
+        images: how pictures were encoded; ``None`` where they were not.
     """
 
     train_x: Samples
@@ -64,6 +67,7 @@ class Dataset:
     test_available: int
     checksums: Mapping[str, str] = field(default_factory=dict)
     events: EventOptions | None = None
+    images: ImageOptions | None = None
 
     @property
     def features(self) -> int:
@@ -108,6 +112,7 @@ class Dataset:
             "test_available": self.test_available,
             "md5": dict(self.checksums),
             "events": None if self.events is None else asdict(self.events),
+            "images": None if self.images is None else asdict(self.images),
         }
 
 
@@ -134,4 +139,4 @@ class EventSource(DataSource, Protocol):
 
 
 def _first(samples: Samples, limit: int | None) -> Samples:
-    return samples.first(limit) if isinstance(samples, Frames) else samples[:limit]
+    return samples.first(limit) if isinstance(samples, Frames | Images) else samples[:limit]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from netc.data.dataset import Dataset, DataSource, EventSource
 from netc.data.digits import Digits
 from netc.data.dvs_gesture import DVS_GESTURE
 from netc.data.fashion_mnist import FASHION_MNIST
+from netc.data.images import ImageOptions, encoded
 from netc.data.mnist import MNIST
 from netc.data.n_mnist import N_MNIST, N_MNIST_SMALL
 from netc.diagnostics import NetcError, printable
@@ -35,7 +39,7 @@ def load(
     directory: Path | str | None = None,
     limit_train: int | None = None,
     limit_test: int | None = None,
-    events: Mapping[str, Any] | None = None,
+    presented: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return a data set, from this machine if it is there, else fetched once into netc's cache.
 
@@ -47,19 +51,25 @@ def load(
         directory: a folder with the files, or one to put them in.
         limit_train: use only the first so many training samples.
         limit_test: use only the first so many test samples.
-        events: how recordings become frames, by name as in :class:`~netc.data.events.EventOptions`.
+        presented: how samples become features: attributes of :class:`~netc.data.events.EventOptions` where they are
+            recordings, of :class:`~netc.data.images.ImageOptions` where they are pictures.
 
     Raises:
         NetcError: unknown name, limits that cannot be met, data damaged or not to be had, options for recordings
-            where there are none.
+            where there are pictures or the other way round.
     """
     source = _source(name)
-    if events:
-        if not isinstance(source, EventSource):
-            recorded = ", ".join(each.name for each in _SOURCES if isinstance(each, EventSource))
-            raise NetcError(f"{name} holds no recordings that could be cut into frames", hint=f"{recorded} do")
-        source = source.configured(**events)
-    return source.load(_folder(directory)).limited(limit_train, limit_test)
+    options = dict(presented or {})
+    for_pictures = {field.name for field in fields(ImageOptions)}
+    wrong = set(options) & for_pictures if isinstance(source, EventSource) else set(options) - for_pictures
+    if wrong:
+        raise _other_kind(name, source)
+    if options and isinstance(source, EventSource):
+        source = source.configured(**options)
+    dataset = source.load(_folder(directory))
+    if options and not isinstance(source, EventSource):
+        dataset = _encoded(dataset, ImageOptions(**options))
+    return dataset.limited(limit_train, limit_test)
 
 
 def fetch(name: str, directory: Path | str | None = None) -> Path:
@@ -78,6 +88,21 @@ def _folder(directory: Path | str | None) -> Path | None:
     if path.exists() and not path.is_dir():
         raise NetcError(f"{path} is not a folder", hint="--data-dir takes the folder that holds the data files")
     return path
+
+
+def _encoded(dataset: Dataset, options: ImageOptions) -> Dataset:
+    train, test = encoded(np.asarray(dataset.train_x[:]), np.asarray(dataset.test_x[:]), options)
+    return replace(dataset, train_x=train, test_x=test, images=options)
+
+
+def _other_kind(name: str, source: DataSource) -> NetcError:
+    if isinstance(source, EventSource):
+        return NetcError(
+            f"{name} holds recordings, not pictures that could be encoded",
+            hint="leave --image-gamma and --image-centred out",
+        )
+    recorded = ", ".join(each.name for each in _SOURCES if isinstance(each, EventSource))
+    return NetcError(f"{name} holds no recordings that could be cut into frames", hint=f"{recorded} do")
 
 
 def _source(name: str) -> DataSource:

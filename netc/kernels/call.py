@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from netc.kernels.checkpoints import Plan
+from netc.kernels.loss import smoothed
 
 Pointers = ctypes.c_void_p
 
@@ -25,7 +26,7 @@ class Arguments(ctypes.Structure):
             (name, Pointers)
             for name in ("trajectories", "lanes", "lane_counts", "finals", "log_probabilities", "labels")
         ),
-        *((name, ctypes.c_double) for name in ("logit_scale", "weight")),
+        *((name, ctypes.c_double) for name in ("logit_scale", "weight", "smoothing")),
         *((name, Pointers) for name in ("trajectory_seeds", "final_seeds")),
         *((f"{name}_gradients", Pointers) for name in ("parameter", "sample", "time", "driven", "initial")),
         ("scratch", Pointers),
@@ -236,6 +237,7 @@ class Loss(torch.autograd.Function):
         labels: Tensor,
         steps: int,
         logit_scale: float,
+        smoothing: float,
         needs: Sequence[bool],
         *tensors: Tensor,
     ) -> Any:
@@ -250,17 +252,17 @@ class Loss(torch.autograd.Function):
         frame.arguments.logit_scale = logit_scale
         if tensors:
             frame.set("labels", labels)
-            frame.arguments.weight = 1.0 / (batch * steps)
+            frame.arguments.weight, frame.arguments.smoothing = 1.0 / (batch * steps), smoothing
             made = room(frame, loop, reads, needs, steps)
             loop.backward(frame.arguments)
             ctx.made = [g for g, need in zip(made.result(), needs, strict=True) if need]
         else:
             loop.forward(frame.arguments)
-        loss = -found.gather(1, labels.unsqueeze(1)).mean()
+        loss = smoothed(found, labels, smoothing)
         ctx.mark_non_differentiable(found)
         return loss, found
 
     @staticmethod
     def backward(ctx: Any, seed: Tensor, _: Tensor) -> Any:
         """Scale the gradients by what the loss counts for."""
-        return (*(None,) * 6, *(None if g is None else g * seed.to(g.dtype) for g in ctx.made))
+        return (*(None,) * 7, *(None if g is None else g * seed.to(g.dtype) for g in ctx.made))

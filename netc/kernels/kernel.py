@@ -146,11 +146,13 @@ class Kernel:
         logit_scale: float,
         watch: Callable[[Tensor], None] | None = None,
         hold: int = 1,
+        smoothing: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """Return :meth:`loss` and, without gradients, the mean log-probabilities ``(batch, classes)``.
 
         ``watch`` is given each value ``(batch, lanes)`` that inputs drive and gradients flow to, to hook on to.
-        ``hold`` promises that waveforms change only every so many steps, which makes their products cheaper.
+        ``hold`` promises that waveforms change only every so many steps, which makes their products cheaper;
+        ``smoothing`` is that of the labels in the loss, see :func:`netc.kernels.loss.smoothed`.
         """
         loop = self._loops.get("sampled")
         if loop is None or loop.outputs is None:
@@ -160,14 +162,14 @@ class Kernel:
         repeat = self._repeat(loop, module, inputs, steps, dt) if repeatable else None
         if repeat is not None and labels.shape == inputs.shape[:1]:
             given = torch.as_tensor(inputs, dtype=self.dtype)
-            return RepeatedLoss.apply(repeat, given, labels, logit_scale, *repeat.positions())  # type: ignore[no-untyped-call,no-any-return]  # torch leaves Function.apply untyped
+            return RepeatedLoss.apply(repeat, given, labels, logit_scale, smoothing, *repeat.positions())  # type: ignore[no-untyped-call,no-any-return]  # torch leaves Function.apply untyped
         outside = self._stages.outside(module, inputs, steps, dt, 0, None, self._variants.library, hold)
         classes = loop.outputs.size
         if labels.shape != (outside.batch,) or bool(((labels < 0) | (labels >= classes)).any()):
             raise ValueError(f"labels must be {outside.batch} numbers from 0 to {classes - 1}")
         histories, _ = self._common(outside, {})
         if "loss_fusion" not in self._passes:
-            return self._classify_signals(loop, outside, histories, labels, logit_scale)
+            return self._classify_signals(loop, outside, histories, labels, logit_scale, smoothing)
         variant, reads = self._reads("sampled", outside, histories, loss=True)
         compiled = variant.loops["sampled"]
         for expr, value in zip(loop.samples, reads.samples, strict=True):
@@ -176,7 +178,7 @@ class Kernel:
         tensors = reads.tensors()
         needs = [t.requires_grad and torch.is_grad_enabled() for t in tensors]
         moving = [t for t, need in zip(tensors, needs, strict=True) if need]
-        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, needs, *moving)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
+        loss, found = Loss.apply(compiled, reads, labels, outside.steps, logit_scale, smoothing, needs, *moving)  # type: ignore[no-untyped-call]  # torch leaves Function.apply untyped
         return loss.to(self.dtype), found.to(self.dtype)
 
     def _repeat(self, loop: Loop, module: Any, inputs: Any, steps: int, dt: float) -> Repeat | None:
@@ -203,7 +205,13 @@ class Kernel:
         return products(self.program, self._stages, self._loops["sampled"], others)
 
     def _classify_signals(
-        self, loop: Loop, outside: Outside, histories: Mapping[Expr, Tensor], labels: Tensor, logit_scale: float
+        self,
+        loop: Loop,
+        outside: Outside,
+        histories: Mapping[Expr, Tensor],
+        labels: Tensor,
+        logit_scale: float,
+        smoothing: float,
     ) -> tuple[Tensor, Tensor]:
         """Return what :meth:`classify` returns from stored trajectories, by torch."""
         outputs = loop.outputs
@@ -212,7 +220,7 @@ class Kernel:
         read = [x for x in postorder(outputs) if isinstance(x, State) and x in loop.states]
         rows, _ = self._trajectories("sampled", outside, histories, {x: torch.arange(x.size) for x in read})
         logits = self._stages.signals([outputs], outside, {h: x.unsqueeze(1) for h, x in histories.items()} | rows)[0]
-        return from_outputs(logits, labels, logit_scale)
+        return from_outputs(logits, labels, logit_scale, smoothing)
 
     def log_probabilities(
         self, module: Any, inputs: Any, steps: int, dt: float, logit_scale: float, hold: int = 1

@@ -216,7 +216,7 @@ class Repeat:
         return [getattr(self._module, name) for name in self._names]
 
     def run(
-        self, inputs: Tensor, labels: Tensor, logit_scale: float, positions: Sequence[Tensor]
+        self, inputs: Tensor, labels: Tensor, logit_scale: float, smoothing: float, positions: Sequence[Tensor]
     ) -> tuple[float, Tensor, list[Tensor]]:
         """Return the loss, the mean log-probabilities ``(batch, classes)`` and the gradients of ``positions``.
 
@@ -233,7 +233,7 @@ class Repeat:
         arguments = self._frame.arguments
         found = torch.empty(len(labels), self._compiled.classes, dtype=torch.float64)
         arguments.log_probabilities, arguments.labels = found.data_ptr(), labels.data_ptr()
-        arguments.logit_scale = logit_scale
+        arguments.logit_scale, arguments.smoothing = logit_scale, smoothing
         made = self._weights.room(positions)
         places, gradients = pointers(positions), pointers(made)
         training.positions, training.gradients = ctypes.addressof(places), ctypes.addressof(gradients)
@@ -264,11 +264,17 @@ class RepeatedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, repeat: Repeat, inputs: Tensor, labels: Tensor, logit_scale: float, *positions: Tensor
+        ctx: Any,
+        repeat: Repeat,
+        inputs: Tensor,
+        labels: Tensor,
+        logit_scale: float,
+        smoothing: float,
+        *positions: Tensor,
     ) -> Any:
         """Return the loss and the mean log-probabilities ``(batch, classes)``, in the type of the positions."""
-        call = repeat, inputs, labels, logit_scale
-        loss, found, ctx.made = repeat.run(inputs, labels, logit_scale, positions)
+        call = repeat, inputs, labels, logit_scale, smoothing
+        loss, found, ctx.made = repeat.run(inputs, labels, logit_scale, smoothing, positions)
         ctx.call = call, positions, [x._version for x in (inputs, labels, *positions)]
         scores = found.to(positions[0].dtype)
         ctx.mark_non_differentiable(scores)
@@ -280,9 +286,9 @@ class RepeatedLoss(torch.autograd.Function):
         (repeat, *given), positions, versions = ctx.call
         made, ctx.made = ctx.made, None
         if made is None:
-            inputs, labels, logit_scale = given
+            inputs, labels, logit_scale, smoothing = given
             if versions != [x._version for x in (inputs, labels, *positions)]:
                 raise RuntimeError("the trained values have changed since the loss was computed")
-            made = repeat.run(inputs, labels, logit_scale, positions)[2]
+            made = repeat.run(inputs, labels, logit_scale, smoothing, positions)[2]
         scale = seeds[0].item()
-        return (None, None, None, None, *(made if scale == 1.0 else [g * scale for g in made]))
+        return (*(None,) * 5, *(made if scale == 1.0 else [g * scale for g in made]))

@@ -1,8 +1,9 @@
 """What a recipe file says.  A new recipe is a file in ``netlists/recipes/``; there is nothing else to register.
 
 A file has ``description`` and ``data`` (the name of a data set), and the tables ``network`` (arguments of
-:func:`netc.generate.generate`), ``training`` (attributes of :class:`netc.training.TrainingOptions`) and, for recordings
-of event cameras, ``events`` (attributes of :class:`netc.data.events.EventOptions`).
+:func:`netc.generate.generate`), ``training`` (attributes of :class:`netc.training.TrainingOptions`) and, where they are
+not as usual, ``events`` (for recordings of event cameras, attributes of :class:`netc.data.events.EventOptions`) or
+``images`` (for pictures, those of :class:`netc.data.images.ImageOptions`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from netc.data.events import EventOptions
+from netc.data.images import ImageOptions
 from netc.diagnostics import Diagnostics, NetcError, Span, printable
 from netc.generate.design import Design
 from netc.training import TrainingOptions
@@ -32,7 +34,7 @@ class Recipe:
         description: one sentence.
         data: the data set's name.
         network: arguments of the generator.
-        events: how recordings become frames, where the data are recordings.
+        presented: how samples become features, as :func:`netc.data.load` takes it.
         training: options of the training.
         text: the file.
         source: its name for messages.
@@ -42,7 +44,7 @@ class Recipe:
     description: str
     data: str
     network: Mapping[str, Any]
-    events: Mapping[str, Any]
+    presented: Mapping[str, Any]
     training: Mapping[str, Any]
     text: str
     source: str
@@ -97,16 +99,17 @@ def parse(name: str, text: str, source: str) -> Recipe:
         str(values.get("description", "")),
         str(values.get("data", "")),
         values.get("network", {}),
-        values.get("events", {}),
+        values.get("events", {}) or values.get("images", {}),
         values.get("training", {}),
         text,
         source,
     )
     problems = Diagnostics()
     known = {
-        "": {"description", "data", "network", "events", "training"},
+        "": {"description", "data", "network", "events", "images", "training"},
         "network": {f.name for f in fields(Design)} - _BY_RUN,
         "events": {f.name for f in fields(EventOptions)},
+        "images": {f.name for f in fields(ImageOptions)},
         "training": {f.name for f in fields(TrainingOptions)} - _BY_RUN,
     }
     for table, allowed in known.items():

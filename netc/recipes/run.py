@@ -59,7 +59,7 @@ def read_data(
         )
         raise NetcError([problem], {recipe.source: recipe.text.splitlines()})
     return load_data(
-        recipe.data, directory=directory, limit_train=limit_train, limit_test=limit_test, events=recipe.events
+        recipe.data, directory=directory, limit_train=limit_train, limit_test=limit_test, presented=recipe.presented
     )
 
 

@@ -3,7 +3,15 @@
 from netc.training.interruption import TrainingInterrupted
 from netc.training.options import TrainingOptions
 from netc.training.result import TrainingResult
-from netc.training.run_folder import frames_of
+from netc.training.run_folder import presented_in
 from netc.training.trainer import evaluate, load_trained, train
 
-__all__ = ["TrainingInterrupted", "TrainingOptions", "TrainingResult", "evaluate", "frames_of", "load_trained", "train"]
+__all__ = [
+    "TrainingInterrupted",
+    "TrainingOptions",
+    "TrainingResult",
+    "evaluate",
+    "load_trained",
+    "presented_in",
+    "train",
+]

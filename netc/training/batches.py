@@ -25,17 +25,3 @@ def drop(amplitudes: Tensor, share: float, seed: int, epoch: int, batch: int) ->
         return amplitudes
     kept = torch.rand(amplitudes.shape[-2:], generator=generator(seed, "dropout", epoch, batch)) >= share
     return amplitudes * kept.to(amplitudes.dtype).to(amplitudes.device) / (1 - share)
-
-
-def relabelled(labels: Tensor, classes: int, share: float, seed: int, epoch: int, batch: int) -> Tensor:
-    """Return labels ``(batch,)``, a share of them drawn anew from all classes.
-
-    In the mean over draws the loss is that of labels smoothed by ``share`` (C. Szegedy et al., Rethinking the Inception
-    architecture for computer vision, CVPR 2016, section 7), and a kernel needs no other loss.
-    """
-    if share == 0:
-        return labels
-    source = generator(seed, "labels", epoch, batch)
-    drawn = torch.rand(len(labels), generator=source) < share
-    others = torch.randint(classes, (len(labels),), generator=source)
-    return torch.where(drawn, others, labels.cpu()).to(labels.device)

@@ -18,6 +18,7 @@ from netc.diagnostics import NetcError
 from netc.ir.program import Program
 from netc.kernels import Kernel, build, library
 from netc.kernels.circuit import kernel_for
+from netc.kernels.loss import smoothed
 from netc.training import memory
 from netc.training.activity import Counter, Counts, count, with_counters
 from netc.training.contract import CircuitModule, Simulator, State
@@ -25,7 +26,7 @@ from netc.training.inputs import length, stretch
 from netc.training.options import TrainingOptions
 from netc.training.penalties import Penalties
 from netc.training.timing import Steps
-from netc.training.unroll import log_probabilities_and_means, mean_log_probabilities, negative_log_likelihood
+from netc.training.unroll import log_probabilities_and_means, mean_log_probabilities
 
 _SCORED_AT_ONCE = 200  # time steps
 _WHOLE_BLOCKS = 10  # a multiple of the steps of any compiled block
@@ -68,6 +69,7 @@ class TorchEngine:
         chunk: time steps after which the backward pass finds a state that is kept, and recomputes from there; 0: it
             finds all that it needs.
         penalised: what penalties weigh.
+        smoothing: share of each label that is spread over all classes.
     """
 
     module: CircuitModule
@@ -77,6 +79,7 @@ class TorchEngine:
     compiled: bool = False
     chunk: int = 0
     penalised: tuple[str, ...] = ()
+    smoothing: float = 0.0
     name: str = "torch"
 
     def learn(self, samples: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -84,7 +87,7 @@ class TorchEngine:
         with self._mode():
             if weights is None:
                 scores = self._scores(samples, 0)
-                return negative_log_likelihood(scores, labels), scores.detach()
+                return smoothed(scores, labels, self.smoothing), scores.detach()
             scores, means = log_probabilities_and_means(
                 self.module,
                 samples,
@@ -93,7 +96,7 @@ class TorchEngine:
                 logit_scale=self.logit_scale,
                 signals=self.penalised,
             )
-        loss = negative_log_likelihood(scores, labels) + (means * weights).sum(dim=1).mean()
+        loss = smoothed(scores, labels, self.smoothing) + (means * weights).sum(dim=1).mean()
         return loss, scores.detach()
 
     def scores(self, samples: Tensor) -> Tensor:
@@ -151,6 +154,7 @@ class KernelEngine:
     build: Callable[[Program], Kernel | None]  # a kernel of a program that counts beside the circuit
     clip_sample: float | None = None
     hold: int = 1  # steps that a frame lasts
+    smoothing: float = 0.0  # of the labels
     weighed: Kernel | None = None  # with penalties, to learn by
     name: str = "cpp"
     _counting: tuple[tuple[tuple[str, ...], float], Counter | None, Kernel | None] | None = None
@@ -159,10 +163,12 @@ class KernelEngine:
         """See :class:`Engine`."""
         watch = self._clip if self.clip_sample is not None else None
         count, dt = length(samples, self.steps.count), self.steps.dt
-        if weights is None or self.weighed is None:
-            return self.kernel.classify(self.module, samples, labels, count, dt, self.logit_scale, watch, self.hold)
-        given = torch.cat([samples, weights], dim=1)
-        return self.weighed.classify(self.module, given, labels, count, dt, self.logit_scale, watch, self.hold)
+        kernel, given = self.kernel, samples
+        if weights is not None and self.weighed is not None:
+            kernel, given = self.weighed, torch.cat([samples, weights], dim=1)
+        return kernel.classify(
+            self.module, given, labels, count, dt, self.logit_scale, watch, self.hold, self.smoothing
+        )
 
     def _clip(self, value: Tensor) -> None:
         """Have the gradient of each sample by what its inputs drive clipped."""
@@ -264,7 +270,9 @@ def choose(
         def counting(extended: Program) -> Kernel | None:
             return build(extended, options.torch_dtype, notify=notify, disable=options.kernel_passes, gradients=False)
 
-        engine = KernelEngine(module, kernel, steps, options.logit_scale, counting, options.clip_sample, hold)
+        engine = KernelEngine(
+            module, kernel, steps, options.logit_scale, counting, options.clip_sample, hold, options.label_smoothing
+        )
         if penalties is not None and penalties.terms:
             if "loss_fusion" in options.kernel_passes:
                 raise NetcError("penalties are part of the fused loss", hint="leave loss_fusion on, or --backend torch")
@@ -283,7 +291,15 @@ def choose(
     elif worth_it:
         notify("torch.compile makes blocks of steps of the PyTorch module at the first update, which takes a while")
     signals = penalties.signals if penalties is not None else ()
-    return TorchEngine(module, steps, options.logit_scale, batch, compiled=worth_it, penalised=signals)
+    return TorchEngine(
+        module,
+        steps,
+        options.logit_scale,
+        batch,
+        compiled=worth_it,
+        penalised=signals,
+        smoothing=options.label_smoothing,
+    )
 
 
 def pays_to_compile(lanes: int, steps: Steps, batch: int, updates: int) -> bool:

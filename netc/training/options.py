@@ -45,8 +45,7 @@ class TrainingOptions:
             the median norm of its batch; ``None`` does not clip.
         input_dropout: share of features set to 0 in training; the others are scaled up to keep the mean.
         augment: how training images are warped, ``shift=2``; see :mod:`netc.training.augmentation`.
-        label_smoothing: probability with which a training sample gets a label drawn from all classes; in the mean
-            over draws that is the loss with smoothed labels.
+        label_smoothing: share of each training label that is spread evenly over all classes.
         validation: training samples held out, a number or, below 1, a share; 0 holds out none.
         patience: epochs without a better validation accuracy after which training stops; 0 never stops early.
         spike_target: least and largest share of time that the mean hidden membrane is to be above threshold.

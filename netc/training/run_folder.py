@@ -159,8 +159,14 @@ def versions() -> dict[str, Any]:
     }
 
 
-def frames_of(directory: Path | str, data: str) -> dict[str, Any]:
-    """Return how recordings of the data set ``data`` became frames in a run's training; nothing where they did not.
+def presented(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how samples became features, as :func:`netc.data.load` takes it, of what a run says of its data."""
+    found = data.get("events") or data.get("images")
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def presented_in(directory: Path | str, data: str) -> dict[str, Any]:
+    """Return how samples of the data set ``data`` became features in a run's training; nothing where another's did.
 
     Raises:
         NetcError: the folder is no run.
@@ -168,5 +174,4 @@ def frames_of(directory: Path | str, data: str) -> dict[str, Any]:
     stored = RunFolder(Path(directory)).read_json(CONFIG).get("data")
     if not isinstance(stored, dict) or stored.get("name") != data:
         return {}
-    events = stored.get("events")
-    return dict(events) if isinstance(events, dict) else {}
+    return presented(stored)

@@ -16,7 +16,7 @@ from netc.data import Dataset
 from netc.kernels.circuit import kernel_for
 from netc.training.contract import CircuitModule, check_runnable
 from netc.training.options import TrainingOptions
-from netc.training.run_folder import CONFIG, RunFolder
+from netc.training.run_folder import CONFIG, RunFolder, presented
 from netc.training.timing import Steps
 from netc.training.trainer import _compile_copy, _entry, load_trained
 
@@ -35,7 +35,7 @@ class SavedRun:
         options: those of the training.
         steps: number and length of the time steps of a sample.
         data: the data set's name.
-        events: how its recordings became frames; ``None`` where it has none.
+        presented: how its samples became features, as :func:`netc.data.load` takes it.
     """
 
     directory: Path
@@ -44,7 +44,7 @@ class SavedRun:
     options: TrainingOptions
     steps: Steps
     data: str
-    events: dict[str, Any] | None
+    presented: dict[str, Any]
 
     def simulator(self, notify: Callable[[str], None], backend: str | None = None) -> Simulator:
         """Return what runs samples through the circuit, with the values ``module`` has when it is called.
@@ -114,7 +114,6 @@ def open_run(directory: Path | str, *, last: bool = False, cache: DeckCache | No
     compilation = cast("Compilation", _compile_copy(folder, config, options, cache))
     module, options, steps = load_trained(folder.directory, compilation=compilation, last=last)
     data = _entry(config, "data")
-    events = data.get("events")
     return SavedRun(
         folder.directory,
         compilation,
@@ -122,5 +121,5 @@ def open_run(directory: Path | str, *, last: bool = False, cache: DeckCache | No
         options,
         steps,
         str(data.get("name", "")),
-        events if isinstance(events, dict) else None,
+        presented(data),
     )

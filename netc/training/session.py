@@ -14,6 +14,7 @@ from torch import Tensor
 
 from netc.data import Dataset
 from netc.data.dataset import Samples
+from netc.data.images import Images
 from netc.data.split import held_out
 from netc.diagnostics import NetcError
 from netc.training import augmentation, batches, inputs
@@ -118,7 +119,6 @@ class Session:
         self.device = torch.device(options.device)
         self.train_x, self.test_x = dataset.train_x, dataset.test_x
         self.train_y, self.test_y = torch.from_numpy(dataset.train_y), torch.from_numpy(dataset.test_y)
-        self.classes = len(dataset.classes)
         learn, out = held_out(dataset.train_y, options.validation, options.seed)
         self.learning, self.validating = torch.from_numpy(learn), torch.from_numpy(out)
         self.hold = inputs.steps_a_frame(steps.count, dataset)
@@ -147,19 +147,25 @@ class Session:
         """Return what the samples with these numbers drive the module with."""
         return inputs.held(self.amplitudes(_chosen(samples, chosen)), self.hold)
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return features, labels to learn and true labels of the next batch, the whole of it."""
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return features and labels of the next batch, the whole of it."""
         at, options = self.position, self.options
         if self._order is None or self._order[0] != at.epoch:
             self._order = at.epoch, batches.permutation(len(self.learning), options.seed, at.epoch)
         chosen = self.learning[self._order[1][at.batch * options.batch : (at.batch + 1) * options.batch]]
         drawn = batches.generator(options.seed, "augmentation", at.epoch, at.batch)
-        warped = augmentation.warped(_chosen(self.train_x, chosen).to(options.torch_dtype), options.augment, drawn)
-        samples = inputs.held(self.amplitudes(warped), self.hold)
+        samples = inputs.held(self.amplitudes(self._warped(chosen, drawn)), self.hold)
         samples = batches.drop(samples, options.input_dropout, options.seed, at.epoch, at.batch)
         labels = self.train_y[chosen]
-        wanted = batches.relabelled(labels, self.classes, options.label_smoothing, options.seed, at.epoch, at.batch)
-        return samples, wanted.to(self.device), labels.to(self.device)
+        return samples, labels.to(self.device)
+
+    def _warped(self, chosen: Tensor, drawn: torch.Generator) -> Tensor:
+        """Return training samples as they are learnt from: pictures are warped before they are encoded."""
+        samples, options = self.train_x, self.options
+        if not isinstance(samples, Images):
+            return augmentation.warped(_chosen(samples, chosen).to(options.torch_dtype), options.augment, drawn)
+        pictures = _chosen(samples.brightness, chosen).to(options.torch_dtype)
+        return torch.from_numpy(samples.encoded(augmentation.warped(pictures, options.augment, drawn).numpy()))
 
     def update(self) -> Tensor:
         """Learn from the next batch; return its mean log-probabilities.
@@ -169,23 +175,23 @@ class Session:
         """
         started = time.perf_counter()
         at, options = self.position, self.options
-        samples, wanted, labels = self.batch()
+        samples, labels = self.batch()
         whole, part = len(labels), self.workers.part(len(labels))
         if part.start == part.stop:
             part = slice(0, 1)  # fewer samples than workers: one runs another's, which then counts nothing
             share = 0.0
         else:
             share = (part.stop - part.start) / whole
-        samples, wanted, labels = samples[..., part, :], wanted[part], labels[part]
+        samples, labels = samples[..., part, :], labels[part]
         done = (at.epoch * self.batches + at.batch) / (options.epochs * self.batches)
         self.optimiser.learning_rate = options.learning_rate_at(done)
 
         self.optimiser.zero_grad()
         weights = self.penalties.weights(samples) if self.penalties is not None and self.penalties.terms else None
         if self.variation is None:
-            loss, scores = self.engine.learn(samples, wanted, weights)
+            loss, scores = self.engine.learn(samples, labels, weights)
         else:
-            loss, scores = self.variation.learn(samples, wanted, weights, (at.epoch, at.batch), part.start)
+            loss, scores = self.variation.learn(samples, labels, weights, (at.epoch, at.batch), part.start)
         if not math.isfinite(loss.item()):
             raise self._diverged(samples)
         total, joules = loss, 0.0

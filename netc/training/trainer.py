@@ -250,7 +250,7 @@ def _check_same_run(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Non
     for name in sorted(set(before) | set(now)):
         if name not in FREE_ON_RESUME and before.get(name) != now.get(name):
             changed.append(f"{name} was {before.get(name)}, is {now.get(name)}")
-    for part in ("name", "train_samples", "md5", "events"):
+    for part in ("name", "train_samples", "md5", "events", "images"):
         if _entry(stored, "data").get(part) != wanted["data"][part]:
             changed.append(f"data {part} was {_entry(stored, 'data').get(part)}, is {wanted['data'][part]}")
     if _entry(stored, "simulation") != wanted["simulation"]:

@@ -166,7 +166,7 @@ def test_an_n_mnist_tree_is_a_data_set(tmp_path: Path) -> None:
 
 def test_the_real_subset_of_n_mnist() -> None:
     try:
-        data = load("n-mnist-small", events={"frames": 10, "cap": 8})
+        data = load("n-mnist-small", presented={"frames": 10, "cap": 8})
     except NetcError as absent:
         pytest.skip(str(absent).splitlines()[0])
     assert np.bincount(data.train_y).tolist() == [97, 116, 99, 93, 105, 92, 94, 117, 87, 100]
@@ -184,7 +184,7 @@ def test_a_part_is_not_taken_for_the_whole(tmp_path: Path) -> None:
 
 def test_static_data_have_no_frames() -> None:
     with pytest.raises(NetcError, match="digits holds no recordings"):
-        load("digits", events={"frames": 10})
+        load("digits", presented={"frames": 10})
 
 
 def test_aedat_packets_are_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from netc.diagnostics import NetcError
 from netc.training import TrainingOptions
 from netc.training.augmentation import WARPS, warped
-from netc.training.batches import generator, relabelled
+from netc.training.batches import generator
 
 
 def picture(batch: int = 50) -> torch.Tensor:
@@ -64,15 +64,6 @@ def test_what_is_wrong_is_said_at_once() -> None:
     assert "'shft=1'" in text and "rotate needs a number" in text and "mirror needs" in text
     with pytest.raises(NetcError, match="square pictures"):
         warped(torch.zeros(2, 10), ("shift=1",), generator(0, "test"))
-
-
-def test_labels_are_drawn_anew_in_proportion() -> None:
-    labels = torch.zeros(20_000, dtype=torch.int64)
-    found = relabelled(labels, 10, 0.3, 0, 0, 0)
-    shares = torch.bincount(found, minlength=10) / len(found)
-    assert shares[0].item() == pytest.approx(0.73, abs=0.02)
-    assert (shares[1:] - 0.03).abs().max() < 0.01
-    assert relabelled(labels, 10, 0.0, 0, 0, 0) is labels
 
 
 def test_all_frames_of_a_recording_move_together() -> None:
