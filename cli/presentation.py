@@ -19,7 +19,9 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def presentation_options(command: _F) -> _F:
     """Add how recordings become frames and pictures are encoded; :func:`chosen` collects what was given."""
     for add in (
-        click.option("--image-centred", is_flag=True, default=None, help="Take the mean training picture away."),
+        click.option(
+            "--image-centred/--no-image-centred", default=None, help="Take the mean training picture away.  [no]"
+        ),
         click.option("--image-gamma", type=float, help="Power that the brightness of pictures is raised to.  [1]"),
         click.option("--event-duration", type=Quantity("s"), help="Use only so much of a recording.  [all]"),
         click.option("--event-denoise", type=Quantity("s"), help="Drop events without a neighbour's so long before."),
