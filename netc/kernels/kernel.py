@@ -151,7 +151,7 @@ class Kernel:
         """Return :meth:`loss` and, without gradients, the mean log-probabilities ``(batch, classes)``.
 
         ``watch`` is given each value ``(batch, lanes)`` that inputs drive and gradients flow to, to hook on to.
-        ``hold`` promises that waveforms change only every so many steps, which makes their products cheaper;
+        Each row of waveforms lasts ``hold`` steps, so that there are ``steps / hold``;
         ``smoothing`` is that of the labels in the loss, see :func:`netc.kernels.loss.smoothed`.
         """
         loop = self._loops.get("sampled")

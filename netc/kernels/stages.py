@@ -35,7 +35,7 @@ class Outside:
 
     ``prepared`` are fixed values in float64 (large ones in the kernel's type), ``rounded`` the same in the kernel's
     type; ``waves`` waveforms ``(steps + 1, lanes)`` that do not follow from states; ``spread`` how far exponents
-    that may share an exponential lie apart; ``hold`` over how many steps a row of ``inputs`` stays the same.
+    that may share an exponential lie apart; ``hold`` how many steps a row of waveforms in ``inputs`` lasts.
     """
 
     steps: int
@@ -83,7 +83,7 @@ class Stages:
             ValueError: for steps, inputs or a state that do not fit.
         """
         steps, dt, first_step = support.check_steps(steps, dt, first_step)
-        given, batch = self._inputs(inputs, steps)
+        given, batch = self._inputs(inputs, steps, hold)
         if state is not None and len(state) != len(self.program.states):
             raise ValueError(f"the program has {len(self.program.states)} state blocks, not {len(state)}")
         prepared = self._prepared(module, dt, library)
@@ -118,12 +118,9 @@ class Stages:
         )
 
     def _driven(self, loop: Loop, outside: Outside) -> list[Tensor]:
-        rows = {e: u[:: outside.hold] for e, u in outside.inputs.items()}
-        found = dict(zip(loop.products, self.evaluate([*loop.products.values()], outside.rounded | rows), strict=True))
-        return [
-            (found[e].repeat_interleave(outside.hold, 0) if e in found else outside.inputs[e]).contiguous()
-            for e in loop.driven
-        ]
+        known = outside.rounded | outside.inputs
+        found = dict(zip(loop.products, self.evaluate([*loop.products.values()], known), strict=True))
+        return [_held(found[e] if e in found else outside.inputs[e], outside.hold).contiguous() for e in loop.driven]
 
     def more(self, roots: Sequence[Expr], outside: Outside) -> list[Tensor]:
         """Return further fixed values, without gradients."""
@@ -140,7 +137,7 @@ class Stages:
         for e, w in outside.waves.items():
             known[e] = w.unsqueeze(1)
         for e, u in outside.inputs.items():
-            known[e] = torch.cat((u, u[-1:])) if u.ndim == 3 else u
+            known[e] = torch.cat((_held(u, outside.hold), u[-1:])) if u.ndim == 3 else u
         known |= found
         return [self.evaluate([root], known)[0] for root in roots]
 
@@ -248,14 +245,16 @@ class Stages:
         except TypeError:  # it cannot be remembered
             return None
 
-    def _inputs(self, inputs: Any, steps: int) -> tuple[Values, int]:
+    def _inputs(self, inputs: Any, steps: int, hold: int) -> tuple[Values, int]:
         blocks = self.program.inputs
         if not blocks:
             if inputs is not None:
                 raise ValueError("this circuit takes no inputs")
             return {}, 1
         features = sum(b.size for b in blocks)
-        shape = (steps, None, features) if blocks[0].mode == "waveform" else (None, features)
+        if blocks[0].mode == "waveform" and steps % hold:
+            raise ValueError(f"{steps} steps are no whole number of rows that last {hold}")
+        shape = (steps // hold, None, features) if blocks[0].mode == "waveform" else (None, features)
         given = support.check_inputs(inputs, shape, self.dtype, torch.device("cpu"))
         return self.parts(given), given.shape[-2]
 
@@ -307,6 +306,10 @@ class Stages:
                 return laid
             self._laid[expr] = last = value, laid
         return last[1]
+
+
+def _held(rows: Tensor, steps: int) -> Tensor:
+    return rows if steps == 1 else rows.repeat_interleave(steps, dim=0)
 
 
 def _widened(value: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -58,7 +58,7 @@ def predicted(saved: SavedRun, dataset: Dataset) -> np.ndarray:
     found = []
     for first in range(0, len(dataset.test_y), options.batch):
         features = torch.from_numpy(np.ascontiguousarray(dataset.test_x[first : first + options.batch]))
-        given = inputs.held(features.to(options.torch_dtype), hold)
+        given = inputs.held(inputs.in_time(features.to(options.torch_dtype)), hold)
         count = inputs.length(given, steps.count)
         with torch.no_grad():
             if kernel is not None:

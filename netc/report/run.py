@@ -59,7 +59,7 @@ def draw_run(directory: Path | str, compilation: Compilation, dataset: Dataset) 
     shown = membranes_of(module, options.activity_nodes)
     hidden = [n for n in shown if n not in module.OUTPUTS]
     features = torch.from_numpy(dataset.test_x[:_SAMPLES]).to(options.torch_dtype)
-    samples = inputs.held(features, inputs.steps_a_frame(steps.count, dataset))
+    samples = inputs.held(inputs.in_time(features), inputs.steps_a_frame(steps.count, dataset))
     count = inputs.length(samples, steps.count)
     with torch.no_grad():
         voltages, _ = module(count, steps.dt, samples, observe=(*hidden, *module.OUTPUTS))

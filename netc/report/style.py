@@ -82,7 +82,7 @@ def figure(path: Path | str, width: float, height: float) -> Iterator[Figure]:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
-            drawn.savefig(file, format="png")
+            drawn.savefig(file, format="png", bbox_inches="tight", pad_inches=0.06)
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except OSError as error:

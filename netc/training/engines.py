@@ -22,7 +22,7 @@ from netc.kernels.loss import smoothed
 from netc.training import memory
 from netc.training.activity import Counter, Counts, count, with_counters
 from netc.training.contract import CircuitModule, Simulator, State
-from netc.training.inputs import length, stretch
+from netc.training.inputs import held, length, stretch
 from netc.training.options import TrainingOptions
 from netc.training.penalties import Penalties
 from netc.training.timing import Steps
@@ -70,6 +70,7 @@ class TorchEngine:
             finds all that it needs.
         penalised: what penalties weigh.
         smoothing: share of each label that is spread over all classes.
+        hold: steps that a frame lasts.
     """
 
     module: CircuitModule
@@ -80,10 +81,12 @@ class TorchEngine:
     chunk: int = 0
     penalised: tuple[str, ...] = ()
     smoothing: float = 0.0
+    hold: int = 1
     name: str = "torch"
 
     def learn(self, samples: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
+        samples = held(samples, self.hold)
         with self._mode():
             if weights is None:
                 scores = self._scores(samples, 0)
@@ -102,16 +105,17 @@ class TorchEngine:
     def scores(self, samples: Tensor) -> Tensor:
         """See :class:`Engine`; keeps voltages of a few steps only."""
         with torch.no_grad(), self._mode():
-            return self._scores(samples, _SCORED_AT_ONCE)
+            return self._scores(held(samples, self.hold), _SCORED_AT_ONCE)
 
     def tally(self, samples: Tensor, nodes: Sequence[str], threshold: float) -> tuple[Tensor, Counts]:
         """See :class:`Engine`."""
-        return self.scores(samples), stretches(self.module, self.steps, samples, nodes, threshold)
+        counts = stretches(self.module, self.steps, held(samples, self.hold), nodes, threshold)
+        return self.scores(samples), counts
 
     def bytes_per_step(self, samples: Tensor, batch: int) -> float:
         """Return what :func:`netc.training.memory.bytes_per_step` finds for this way to run the module."""
         with self._mode(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
-            return memory.bytes_per_step(self.module, samples, batch, self.steps.dt)
+            return memory.bytes_per_step(self.module, held(samples, self.hold), batch, self.steps.dt)
 
     def _scores(self, samples: Tensor, chunk: int) -> Tensor:
         size = samples.shape[-2]
@@ -162,7 +166,7 @@ class KernelEngine:
     def learn(self, samples: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
         watch = self._clip if self.clip_sample is not None else None
-        count, dt = length(samples, self.steps.count), self.steps.dt
+        count, dt = length(samples, self.steps.count, self.hold), self.steps.dt
         kernel, given = self.kernel, samples
         if weights is not None and self.weighed is not None:
             kernel, given = self.weighed, torch.cat([samples, weights], dim=1)
@@ -183,7 +187,7 @@ class KernelEngine:
 
     def scores(self, samples: Tensor) -> Tensor:
         """See :class:`Engine`."""
-        count = length(samples, self.steps.count)
+        count = length(samples, self.steps.count, self.hold)
         return self.kernel.log_probabilities(self.module, samples, count, self.steps.dt, self.logit_scale, self.hold)
 
     def tally(self, samples: Tensor, nodes: Sequence[str], threshold: float) -> tuple[Tensor, Counts]:
@@ -196,9 +200,9 @@ class KernelEngine:
         _, counter, kernel = self._counting
         if counter is None or kernel is None:
             return self.scores(samples), stretches(
-                _Running(self.kernel, self.module), self.steps, samples, nodes, threshold
+                _Running(self.kernel, self.module), self.steps, held(samples, self.hold), nodes, threshold
             )
-        count = length(samples, self.steps.count)
+        count = length(samples, self.steps.count, self.hold)
         scores, finals = kernel.tally(self.module, samples, count, self.steps.dt, self.logit_scale, self.hold)
         return scores, counter.counts(finals)
 
@@ -299,6 +303,7 @@ def choose(
         compiled=worth_it,
         penalised=signals,
         smoothing=options.label_smoothing,
+        hold=hold,
     )
 
 

@@ -45,19 +45,19 @@ def steps_a_frame(steps: int, dataset: Dataset) -> int:
     return steps // frames
 
 
-def held(features: Tensor, steps: int) -> Tensor:
-    """Return what drives the circuit: features ``(batch, features)`` as they are, frames over time.
-
-    Frames ``(batch, frames, features)``, each held ``steps`` time steps, become ``(frames * steps, batch, features)``.
-    """
-    if features.dim() < 3:
-        return features
-    return features.transpose(0, 1).repeat_interleave(steps, dim=0).contiguous()
+def in_time(features: Tensor) -> Tensor:
+    """Return features ``(batch, features)`` as they are, frames ``(batch, frames, features)`` with time first."""
+    return features if features.dim() < 3 else features.transpose(0, 1).contiguous()
 
 
-def length(inputs: Tensor, steps: int) -> int:
-    """Return how many time steps ``inputs`` last, ``steps`` where they are amplitudes."""
-    return len(inputs) if inputs.dim() > 2 else steps
+def held(frames: Tensor, steps: int) -> Tensor:
+    """Return what drives the circuit: frames, time first, each held ``steps`` time steps; amplitudes as they are."""
+    return frames if frames.dim() < 3 or steps == 1 else frames.repeat_interleave(steps, dim=0)
+
+
+def length(inputs: Tensor, steps: int, hold: int = 1) -> int:
+    """Return how many time steps ``inputs`` last, rows of which last ``hold``; ``steps`` where they are amplitudes."""
+    return len(inputs) * hold if inputs.dim() > 2 else steps
 
 
 def stretch(inputs: Tensor, first: int, steps: int) -> Tensor:

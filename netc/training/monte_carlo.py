@@ -151,7 +151,8 @@ class MonteCarlo:
         """Return how many of some samples are classified rightly."""
         part = np.ascontiguousarray(self._dataset.test_x[first : first + count])
         device = torch.device(self._options.device)
-        given: Tensor = inputs.held(torch.from_numpy(part).to(device, self._options.torch_dtype), self._hold)
+        given: Tensor = inputs.in_time(torch.from_numpy(part).to(device, self._options.torch_dtype))
+        given = inputs.held(given, self._hold)
         with torch.no_grad():
             scores = self._engine.scores(given)
         if not bool(torch.isfinite(scores).all()):

@@ -145,7 +145,7 @@ class Session:
 
     def features(self, samples: Samples, chosen: Tensor) -> Tensor:
         """Return what the samples with these numbers drive the module with."""
-        return inputs.held(self.amplitudes(_chosen(samples, chosen)), self.hold)
+        return inputs.in_time(self.amplitudes(_chosen(samples, chosen)))
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Return features and labels of the next batch, the whole of it."""
@@ -154,7 +154,7 @@ class Session:
             self._order = at.epoch, batches.permutation(len(self.learning), options.seed, at.epoch)
         chosen = self.learning[self._order[1][at.batch * options.batch : (at.batch + 1) * options.batch]]
         drawn = batches.generator(options.seed, "augmentation", at.epoch, at.batch)
-        samples = inputs.held(self.amplitudes(self._warped(chosen, drawn)), self.hold)
+        samples = inputs.in_time(self.amplitudes(self._warped(chosen, drawn)))
         samples = batches.drop(samples, options.input_dropout, options.seed, at.epoch, at.batch)
         labels = self.train_y[chosen]
         return samples, labels.to(self.device)
@@ -291,7 +291,7 @@ class Session:
                 scores, counts = self.engine.tally(samples, self.nodes, threshold)
             else:
                 scores, counts = variation.tally(samples, self.nodes, threshold, (key,))
-        return _Batch(scores, counts, counts.mean(inputs.length(samples, self.steps.count), self.nodes))
+        return _Batch(scores, counts, counts.mean(inputs.length(samples, self.steps.count, self.hold), self.nodes))
 
     def score(
         self,
@@ -321,7 +321,7 @@ class Session:
                 return None
             part = numbers[first : first + self.options.batch]
             given, wanted = self.features(samples, part), labels[part].to(self.device)
-            found, steps = self._tally(given, variation, int(part[0])), inputs.length(given, steps)
+            found, steps = self._tally(given, variation, int(part[0])), inputs.length(given, steps, self.hold)
             if not bool(torch.isfinite(found.scores).all()):
                 raise self._diverged(given)
             loss += negative_log_likelihood(found.scores, wanted).item() * len(wanted)
@@ -384,8 +384,9 @@ class Session:
     def _diverged(self, samples: Tensor) -> NetcError:
         """Return an error that says where in time, and at which output, a batch left the finite numbers."""
         with torch.no_grad():
-            steps = inputs.length(samples, self.steps.count)
-            voltages, _ = self.module(steps, self.steps.dt, samples, observe=self.module.OUTPUTS)
+            given = inputs.held(samples, self.hold)
+            steps = inputs.length(given, self.steps.count)
+            voltages, _ = self.module(steps, self.steps.dt, given, observe=self.module.OUTPUTS)
         bad = ~torch.isfinite(voltages).all(dim=1)
         where = ""
         if bool(bad.any()):

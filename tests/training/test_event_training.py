@@ -46,13 +46,14 @@ def deck(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_frames_are_held() -> None:
     features = torch.arange(12.0).reshape(2, 3, 2)
-    driven = inputs.held(features, 2)
-    assert driven.shape == (6, 2, 2) and inputs.length(driven, 99) == 6
+    frames = inputs.in_time(features)
+    driven = inputs.held(frames, 2)
+    assert driven.shape == (6, 2, 2) and inputs.length(driven, 99) == 6 == inputs.length(frames, 99, 2)
     for step in range(6):
         torch.testing.assert_close(driven[step], features[:, step // 2])
     torch.testing.assert_close(inputs.stretch(driven, 2, 3), driven[2:5])
     amplitudes = torch.ones(2, 3)
-    assert inputs.held(amplitudes, 2) is amplitudes and inputs.stretch(amplitudes, 1, 2) is amplitudes
+    assert inputs.held(inputs.in_time(amplitudes), 2) is amplitudes and inputs.stretch(amplitudes, 1, 2) is amplitudes
 
 
 def test_a_network_learns_where_events_are(sides: Dataset, deck: Path, tmp_path: Path) -> None:
