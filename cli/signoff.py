@@ -29,7 +29,7 @@ from .export import device_options
 @click.option(
     "--max-step",
     type=Quantity("ratio"),
-    default=6.0,
+    default=8.0,
     show_default=True,
     help="ngspice's largest step, in netc's steps.",
 )

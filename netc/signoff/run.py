@@ -63,7 +63,7 @@ class Settings:
     draws: int = 1
     jobs: int = 1
     reltol: float = 1e-3
-    max_step: float = 6.0
+    max_step: float = 8.0
     engine: str = "auto"
     timeout: float = 3600.0
     options: str = ""
