@@ -22,6 +22,7 @@ from netc.training import TrainingOptions
 
 _FOLDER = "recipes"
 _SUFFIX = ".toml"
+_PRESENTATION = ("events", "images")  # a data set is of one kind, and refuses options of the other
 _BY_RUN = frozenset({"seed"})  # what the runner sets
 
 
@@ -99,7 +100,7 @@ def parse(name: str, text: str, source: str) -> Recipe:
         str(values.get("description", "")),
         str(values.get("data", "")),
         values.get("network", {}),
-        values.get("events", {}) or values.get("images", {}),
+        {name: value for table in _PRESENTATION for name, value in _table(values, table).items()},
         values.get("training", {}),
         text,
         source,
@@ -127,3 +128,8 @@ def parse(name: str, text: str, source: str) -> Recipe:
     if problems.failed:
         raise NetcError(list(problems), {source: text.splitlines()})
     return found
+
+
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
