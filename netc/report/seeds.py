@@ -37,7 +37,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path 
             share = [100 * line["hidden_activity"] for line in history]
             busy.plot(epochs, share, color=BLUE, lw=0.9)
         errors.set_yscale("log")
-        errors.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        errors.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         errors.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         errors.yaxis.set_minor_formatter(NullFormatter())
         errors.set_ylabel("error (%)")
