@@ -90,8 +90,10 @@ class MonteCarlo:
         options = replace(saved.options, backend=backend or saved.options.backend, clip_sample=None, epochs=1)
         self.program = saved.compilation.program
         self._saved, self._options, self._dataset = saved, options, dataset
-        self._engine: KernelEngine | TorchEngine = choose(self.program, saved.module, options, saved.steps, notify)
-        self._hold = inputs.steps_a_frame(saved.steps.count, dataset)
+        hold = inputs.steps_a_frame(saved.steps.count, dataset)
+        self._engine: KernelEngine | TorchEngine = choose(
+            self.program, saved.module, options, saved.steps, notify, hold=hold
+        )
         self._labels = torch.from_numpy(dataset.test_y)
 
     def run(
@@ -152,7 +154,6 @@ class MonteCarlo:
         part = np.ascontiguousarray(self._dataset.test_x[first : first + count])
         device = torch.device(self._options.device)
         given: Tensor = inputs.in_time(torch.from_numpy(part).to(device, self._options.torch_dtype))
-        given = inputs.held(given, self._hold)
         with torch.no_grad():
             scores = self._engine.scores(given)
         if not bool(torch.isfinite(scores).all()):

@@ -14,6 +14,9 @@ from netc.data.events import EventOptions, Recording, frames
 from netc.diagnostics import NetcError
 from netc.generate import generate
 from netc.training import TrainingOptions, evaluate, inputs, train
+from netc.training.monte_carlo import MonteCarlo
+from netc.training.saved import open_run
+from netc.variability import Devices
 
 
 def _data(count: int, seed: int, options: EventOptions) -> tuple[object, np.ndarray]:
@@ -64,6 +67,8 @@ def test_a_network_learns_where_events_are(sides: Dataset, deck: Path, tmp_path:
     assert found.test_accuracy > 0.8  # of samples with 15 frames, after training with 10
     again = evaluate(tmp_path / "run", sides)
     assert again.test_accuracy == found.test_accuracy and again.activity == found.activity
+    chips = MonteCarlo(open_run(tmp_path / "run"), sides).run(Devices(), 1)
+    assert chips.mean == found.test_accuracy
 
 
 def test_kernel_and_module_train_alike(sides: Dataset, deck: Path, tmp_path: Path) -> None:
