@@ -43,6 +43,11 @@ class ImageOptions:
             found.error(f"--image-gamma must be above 0, not {self.gamma:g}")
         found.raise_if_failed()
 
+    def words(self) -> str:
+        """Return what is done, in words."""
+        power = f"brightness to the power {self.gamma:g}" if self.gamma != 1 else "brightness"
+        return f"{power}, less the mean training picture" if self.centred else power
+
 
 @dataclass(frozen=True, eq=False)
 class Images:

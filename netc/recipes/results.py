@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from netc.data.images import ImageOptions
 from netc.diagnostics import NetcError
 from netc.recipes.run import ABOUT
 from netc.report.seeds import learning_curves
@@ -187,7 +188,7 @@ def _section(runs: Sequence[Run]) -> list[str]:
         "",
         f"Data: {data['name']}, {data['train_samples'] - held:,} samples learnt from, {held:,} held out, "
         f"{data['test_samples']:,} tested; {simulation['steps']:,} steps of {simulation['dt'] * 1e6:g} us; "
-        f"{first.config['trained_values']:,} trained conductances.",
+        f"{first.config['trained_values']:,} trained conductances{_driven(data)}.",
         "",
         _heading(
             "seed", "test (%)", "validation (%)", "best epoch", "training (%)", "activity (%)", "spikes", "wall time"
@@ -299,3 +300,8 @@ def _chips(directory: Path, pictures: Path | None) -> list[str]:
             )
             lines += ["", f"![accuracy over {over}]({pictures.name}/{name}.png)"]
     return lines
+
+
+def _driven(data: Mapping[str, Any]) -> str:
+    images = data.get("images")
+    return f"; driven with {ImageOptions(**images).words()}" if images else ""

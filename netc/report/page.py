@@ -98,6 +98,7 @@ def figures(saved: SavedRun, dataset: Dataset, energy_samples: int = 2) -> dict[
         "versions": folder.read_json(VERSIONS),
         "options": saved.options.to_json(),
         "data": dataset.describe(),
+        "encoding": None if dataset.images is None else dataset.images.words(),
         "classes": [dataset.classes[k] if k < len(dataset.classes) else f"output {k + 1}" for k in range(classes)],
         "confusion": confusion(dataset.test_y, guesses, classes),
         "accuracy": float(np.mean(guesses == dataset.test_y)),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from netc.data import load
-from netc.data.images import Images
+from netc.data.images import ImageOptions, Images
 from netc.diagnostics import NetcError
 from netc.training.augmentation import warped
 from netc.training.batches import generator
@@ -84,3 +84,8 @@ def test_a_run_is_tested_with_the_features_it_learnt_from(tmp_path: Path) -> Non
     assert json.loads(other.out.splitlines()[-1])["test_loss"] != trained["test_loss"]
     told = netc("train", NETLISTS / "digits.cir", *small, "--out", run, "--resume").refused()
     assert "data images was {'gamma': 0.3, 'centred': True}, is None" in told
+
+
+def test_what_is_done_is_told_in_words() -> None:
+    assert ImageOptions(0.5, True).words() == "brightness to the power 0.5, less the mean training picture"
+    assert ImageOptions(1.0, True).words() == "brightness, less the mean training picture"
